@@ -1,0 +1,75 @@
+"""CC-NEWS: crawl files of Common Crawl's news crawl to cleaned English documents and shards.
+
+    beam run pipelines/ccnews.py --input 'warcs/*.warc.gz' --output corpora-out/ccnews --vocabulary vocab.json
+    beam run pipelines/ccnews.py --months 2016-09..2016-09 --max-warcs 1 --limit-bytes 33554432 --output try
+"""
+
+import argparse
+import sys
+
+from corpora import ccnews
+from pipelines import options
+from pipelines.corpus import exit_status, run_corpus
+from pipelines.inputs import resolve_inputs
+from pipelines.settings import DeduplicationRules, RunSettings
+
+
+def run(argv: list[str] | None = None) -> int:
+    """Reads, cleans, deduplicates, encodes and shards; exit 0 done, 1 the data is bad, 2 the command is wrong."""
+    flags, beam_options = make_parser().parse_known_args(sys.argv[1:] if argv is None else argv)
+    return exit_status(lambda: run_flags(flags, beam_options), name="ccnews", debug=flags.debug)
+
+
+def run_flags(flags: argparse.Namespace, beam_options: list[str]) -> None:
+    execution = options.read_execution(flags, beam_options)
+    variant = ccnews.VARIANTS[flags.variant]
+    deduplication = DeduplicationRules(by_prefix_chars=variant.deduplicate_prefix_chars)
+    if flags.no_deduplicate:
+        deduplication = DeduplicationRules(by_url=False, by_text=False)
+    settings = RunSettings(
+        corpus="ccnews",
+        variant=flags.variant,
+        processing=variant.processing,
+        limit_bytes=flags.limit_bytes,
+        deduplication=deduplication,
+        shards=options.read_shard_rules(flags),
+        vocabulary_fingerprint=options.vocabulary_fingerprint(execution.vocabulary),
+    )
+    inputs = resolve_inputs(
+        inputs=flags.input, months=flags.months, crawl_root=flags.crawl_root, max_warcs=flags.max_warcs
+    )
+    run_corpus(settings, execution, inputs, targets=ccnews.TARGETS)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="beam run pipelines/ccnews.py", description=__doc__, formatter_class=options.HelpFormatter,
+        allow_abbrev=False,
+    )  # fmt: skip
+    group = parser.add_argument_group("input")
+    group.add_argument(
+        "--input", nargs="+", action="extend", default=[], metavar="PATTERN",
+        help="WARC, ARC or WET files: patterns in quotes, URLs, or lists of paths (@list.txt, *.paths.gz)",
+    )  # fmt: skip
+    group.add_argument("--months", default="", metavar="FROM..TO",
+                       help="months of CC-NEWS to fetch, as in 2016-09..2019-02 (the paper's)")  # fmt: skip
+    group.add_argument("--crawl-root", default="https://data.commoncrawl.org", metavar="ROOT",
+                       help="where crawl-data/ lies: https, s3 or a local mirror")  # fmt: skip
+    group.add_argument("--max-warcs", type=int, default=None, metavar="N", help="take only the first N files")
+    group.add_argument("--limit-bytes", type=int, default=None, metavar="BYTES",
+                       help="take only the records that start in the first BYTES of each file")  # fmt: skip
+    rules = parser.add_argument_group("rules")
+    rules.add_argument(
+        "--variant", default="default", choices=sorted(ccnews.VARIANTS),
+        help="default: our choice; paper: news-please as the authors did; realnews: Zellers et al. 2019",
+    )  # fmt: skip
+    rules.add_argument("--no-deduplicate", action="store_true", help="keep exact duplicates")
+    options.add_output_flags(parser)
+    options.add_execution_flags(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    from pipelines import ccnews as importable  # what is defined in __main__ cannot be unpickled on workers
+
+    sys.exit(importable.run())

@@ -1,0 +1,175 @@
+"""Commit: the report, the vocabulary's copy and, last of all, the manifest that makes a run a run.
+
+Everything that was written reports here, is put in order by name, and is checked once more: the books
+of the whole must balance before anything is published.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+
+from bpe.manifest import (
+    Counts,
+    FileEntry,
+    InputEntry,
+    Manifest,
+    ShardEntry,
+    VocabularyEntry,
+    dump_manifest,
+    settings_hash,
+)
+from bpe.manifest import Books as ManifestBooks
+from inspection.report import Targets, render_report
+from pipelines.ledger import Books, add_books, check_balance
+from pipelines.select_stage import PartSummary, Statistics
+from pipelines.storage import HashingWriter, join, open_read, write_atomically
+
+TOP_DOMAINS = 100
+
+
+class RunIdentity(NamedTuple):
+    """What the manifest says of a run besides what it wrote."""
+
+    name: str
+    settings: dict[str, object]
+    targets: Targets | None
+
+
+class CommitRun(beam.PTransform):  # type: ignore[misc]  # Beam is untyped
+    """(inputs, part summaries, shard entries) -> the name of the manifest, written last."""
+
+    def __init__(self, *, folder: str, identity: RunIdentity, vocabulary: "VocabularyCopy | None") -> None:
+        super().__init__()
+        self.writer = _WriteManifest(folder, identity, vocabulary)
+
+    def expand(self, collections: Any) -> Any:
+        labels = ("inputs", "parts", "shards")
+        keyed = {
+            label: collection | f"Gather {label}" >> beam.Map(_under_one_key)
+            for label, collection in zip(labels, collections, strict=True)
+        }
+        return keyed | "Bring all together" >> beam.CoGroupByKey() | "Write the manifest" >> beam.ParDo(self.writer)
+
+
+class VocabularyCopy(NamedTuple):
+    """The vocabulary of a run: where it lies, and what the manifest says of it."""
+
+    path: str
+    fingerprint: str
+    size: int
+    encoding: str
+
+
+class _WriteManifest(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, folder: str, identity: RunIdentity, vocabulary: VocabularyCopy | None) -> None:
+        self.folder, self.identity, self.vocabulary = folder, identity, vocabulary
+
+    def process(self, element: Any) -> Iterator[str]:
+        groups = element[1]
+        yield commit(
+            self.folder,
+            self.identity,
+            vocabulary=self.vocabulary,
+            inputs=[InputEntry(*one) for one in set(groups["inputs"])],
+            parts=groups["parts"],
+            shards=groups["shards"],
+        )
+
+
+def commit(
+    folder: str,
+    identity: RunIdentity,
+    *,
+    vocabulary: VocabularyCopy | None,
+    inputs: Iterable[InputEntry],
+    parts: Iterable[PartSummary],
+    shards: Iterable[ShardEntry],
+) -> str:
+    """Writes vocab.json, report.html and manifest.json into the run's folder; raises BooksError instead of lying."""
+    parts = list(parts)
+    books = add_books(part.books for part in parts)
+    check_balance(books, "the run")
+    shards = sorted(shards, key=lambda shard: shard.name)
+    if vocabulary is not None and sum(shard.n_documents for shard in shards) != books.kept:
+        raise ValueError(f"the shards hold {sum(s.n_documents for s in shards)} documents, {books.kept} were kept")
+    manifest = Manifest(
+        name=identity.name,
+        code_version=version("shardmill"),
+        settings=identity.settings,
+        settings_hash=settings_hash(identity.settings),
+        inputs=tuple(sorted(inputs)),
+        vocabulary=_copy_vocabulary(folder, vocabulary) if vocabulary else None,
+        books=_manifest_books(books),
+        counts=Counts(
+            documents=books.kept,
+            sentences=sum(shard.n_sentences for shard in shards),
+            tokens=sum(shard.n_tokens for shard in shards),
+            text_bytes=sum(part.text_bytes for part in parts),
+            administrative=sum(part.administrative for part in parts),
+        ),
+        statistics=_sum_statistics([part.statistics for part in parts]),
+        documents=_in_order(part.documents for part in parts),
+        rejected=_in_order(part.rejected for part in parts),
+        shards=tuple(shards),
+        report=None,
+    )
+    page = render_report(manifest, targets=identity.targets).encode()
+    report = _write_file(folder, "report.html", page)
+    _write_file(folder, "manifest.json", dump_manifest(manifest._replace(report=report)))
+    return "manifest.json"
+
+
+def _write_file(folder: str, name: str, data: bytes) -> FileEntry:
+    def write(stream: Any) -> FileEntry:
+        hashing = HashingWriter(stream)
+        hashing.write(data)
+        return FileEntry(name=name, bytes=hashing.n_bytes, sha256=hashing.sha256, rows=None)
+
+    return write_atomically(join(folder, name), write)
+
+
+def _copy_vocabulary(folder: str, vocabulary: VocabularyCopy) -> VocabularyEntry:
+    with open_read(vocabulary.path) as stream:
+        file = _write_file(folder, "vocab.json", stream.read())
+    return VocabularyEntry(
+        name=file.name,
+        bytes=file.bytes,
+        sha256=file.sha256,
+        fingerprint=vocabulary.fingerprint,
+        size=vocabulary.size,
+        encoding=vocabulary.encoding,
+    )
+
+
+def _manifest_books(books: Books) -> ManifestBooks:
+    return ManifestBooks(
+        read=books.read, kept=books.kept, rejected=dict(books.rejected), broken=dict(books.broken)
+    )
+
+
+def _in_order(entries: Iterable[FileEntry | None]) -> tuple[FileEntry, ...]:
+    return tuple(sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.name))
+
+
+def _sum_statistics(many: list[Statistics]) -> dict[str, object]:
+    def add(pick: Callable[[Statistics], tuple[tuple[Any, int], ...]]) -> Counter[Any]:
+        total: Counter[Any] = Counter()
+        for statistics in many:
+            total.update(dict(pick(statistics)))
+        return total
+
+    domains = add(lambda one: one.domains)
+    top = sorted(domains.items(), key=lambda pair: (-pair[1], pair[0]))[:TOP_DOMAINS]
+    return {
+        "languages": dict(sorted(add(lambda one: one.languages).items())),
+        "domains": {"distinct": len(domains), "top": [list(pair) for pair in top]},
+        "characters": {str(bucket): n for bucket, n in sorted(add(lambda one: one.characters).items())},
+        "duplicates": dict(sorted(add(lambda one: one.duplicates).items())),
+    }
+
+
+def _under_one_key(element: Any) -> tuple[str, Any]:
+    return "run", element

@@ -1,0 +1,151 @@
+"""The life of a corpus run, the same for every corpus: check, extract, select, commit, clear up.
+
+A corpus pipeline says what its input and settings are; this module says how a run of it begins, goes
+on after a crash, and ends.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+
+from bpe.errors import ShardError
+from bpe.manifest import load_manifest
+from bpe.vocabulary import load_vocabulary
+from corpora.errors import CorpusError
+from inspection.report import Targets
+from pipelines.commit import CommitRun, RunIdentity, VocabularyCopy
+from pipelines.deduplication import Deduplicate
+from pipelines.extract_stage import INPUTS, ExtractSplits, PlanSplits, ReadInputList
+from pipelines.inputs import InputFile, write_input_list
+from pipelines.ledger import BooksError
+from pipelines.progress import ProgressDisplay
+from pipelines.running import PipelineFailedError, run_pipeline
+from pipelines.runs import (
+    check_output,
+    clear_leftovers,
+    execution_summary,
+    hold_output,
+    prepare_output,
+    work_folder_of,
+)
+from pipelines.select_stage import ENCODED, ReadCandidates, WriteParts
+from pipelines.settings import Execution, RunSettings
+from pipelines.sharding import WriteShards, count_shards
+from pipelines.storage import join
+
+
+def exit_status(work: Callable[[], None], *, name: str, debug: bool) -> int:
+    """Runs a command; 0 done, 1 bad data or a machine that fails, 2 a wrong command. One line, no traceback."""
+    try:
+        work()
+    except ValueError as error:
+        status, message = 2, str(error)
+    except (CorpusError, ShardError, BooksError, PipelineFailedError, OSError) as error:
+        status, message = 1, str(error)
+    else:
+        return 0
+    if debug:
+        raise
+    sys.stderr.write(f"{name}: {message}\n")
+    return status
+
+
+def run_corpus(
+    settings: RunSettings, execution: Execution, inputs: Sequence[InputFile], *, targets: Targets | None
+) -> None:
+    """A whole run: from input files to a committed folder, going on from whatever an earlier try has finished."""
+    finished = check_output(execution.output, settings, inputs, overwrite=execution.overwrite)
+    if finished is not None:
+        print_lines(f"already finished: {execution.output}", execution_summary(finished, execution.output))
+        return
+    work_folder = work_folder_of(execution, settings)
+    with hold_output(execution.output):
+        prepare_output(execution.output, work_folder)
+        input_list = join(execution.output, "work", "inputs.tsv")
+        write_input_list(inputs, input_list)
+        with show_progress(execution, work_folder, inputs):
+            run_pipeline(lambda pipeline: build(pipeline, settings, execution, input_list, targets), execution)
+        manifest = load_manifest(execution.output)
+        clear_leftovers(execution.output, manifest, keep_work=execution.keep_work)
+    print_lines(execution_summary(manifest, execution.output))
+
+
+def build(
+    pipeline: Any, settings: RunSettings, execution: Execution, input_list: str, targets: Targets | None
+) -> None:
+    """The job's graph, of one size however large the input is."""
+    planned = (
+        pipeline
+        | "Name the input list" >> beam.Create([input_list])
+        | "Read the input list" >> beam.ParDo(ReadInputList())
+        | "Spread files" >> beam.Reshuffle()
+        | "Plan splits" >> beam.ParDo(PlanSplits(settings.limit_bytes)).with_outputs(INPUTS, main="splits")
+    )
+    files = planned.splits | "Spread splits" >> beam.Reshuffle() | "Extract pages" >> beam.ParDo(
+        ExtractSplits(
+            settings=settings.processing,
+            limits=settings.limits,
+            work_folder=work_folder_of(execution, settings),
+            timeout_s=execution.timeout_s,
+            driver_pid=os.getpid() if execution.is_local else 0,
+            strict=execution.strict,
+        )
+    )  # fmt: skip
+    candidates = files | "Read candidates" >> beam.ParDo(ReadCandidates(settings.deduplication))
+    kept, losers = candidates | "Deduplicate" >> Deduplicate(settings.deduplication)
+    counts = (
+        kept
+        | "Measure kept text" >> beam.Map(_text_bytes)
+        | "Sum kept text" >> beam.CombineGlobally(sum)
+        | "Count shards" >> beam.Map(count_shards, settings.shards)
+    )
+    all_losers = losers | "All losers" >> beam.Flatten(pipeline=pipeline)
+    writer = WriteParts(folder=execution.output, rules=settings.shards, vocabulary=execution.vocabulary)
+    parts = (
+        {"files": files, "losers": all_losers}
+        | "Bring parts together" >> beam.CoGroupByKey()
+        | "Write parts"
+        >> beam.ParDo(writer, counts=beam.pvalue.AsSingleton(counts)).with_outputs(ENCODED, main="summaries")
+    )
+    shards = parts[ENCODED] | "Write all shards" >> WriteShards(
+        folder=execution.output,
+        name=settings.corpus,
+        rules=settings.shards,
+        counts=beam.pvalue.AsSingleton(counts),
+    )
+    identity = RunIdentity(settings.corpus, settings.all_settings(), targets)
+    _ = (planned[INPUTS], parts.summaries, shards) | "Commit" >> CommitRun(
+        folder=execution.output, identity=identity, vocabulary=vocabulary_copy(settings, execution)
+    )
+
+
+def vocabulary_copy(settings: RunSettings, execution: Execution) -> VocabularyCopy | None:
+    if not execution.vocabulary:
+        return None
+    vocabulary = load_vocabulary(execution.vocabulary)
+    return VocabularyCopy(execution.vocabulary, vocabulary.fingerprint, vocabulary.size, settings.shards.encoding)
+
+
+def show_progress(
+    execution: Execution, work_folder: str, inputs: Sequence[InputFile]
+) -> AbstractContextManager[object]:
+    """Live progress of a local run; remote runners have pages of their own."""
+    if not execution.progress or not execution.is_local or "://" in execution.output:
+        return contextlib.nullcontext()
+    watch = {"parts": Path(execution.output) / "documents", "shards": Path(execution.output) / "shards"}
+    return ProgressDisplay(work_folder, total_bytes=sum(file.n_bytes or 0 for file in inputs), watch=watch)
+
+
+def print_lines(*lines: str) -> None:
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def _text_bytes(candidate: Any) -> int:
+    return int(candidate[4])

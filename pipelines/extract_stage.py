@@ -1,0 +1,182 @@
+"""Extract: each split of the input becomes one work file, and that is never done twice.
+
+No shuffle and no state: reading, the killable extractor and the writing of one split happen in one
+place, so a crash costs the splits under work and nothing else. What comes out is the reference to a
+work file, not its documents.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any, BinaryIO, NamedTuple
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from corpora.documents import Document, RawPage, Rejection
+from corpora.processing import ProcessingSettings
+from corpora.warc import Administrative, ReadLimits, read_pages
+from pipelines.inputs import InputFile, open_input, read_input_list
+from pipelines.progress import ProgressNote
+from pipelines.sandbox import Sandbox, SandboxLimits
+from pipelines.splits import Split, split_input
+from pipelines.storage import join, write_atomically
+from pipelines.work_files import WorkSummary, WorkWriter, read_summary
+
+INPUTS = "inputs"  # side output: one (name, bytes, fingerprint) a file
+
+
+class SplitReference(NamedTuple):
+    """A finished split: where its work file is, and where its documents go."""
+
+    part_name: str
+    ordinal: int
+    work_path: str
+    summary: WorkSummary
+
+
+class ReadInputList(beam.DoFn):  # type: ignore[misc]  # Beam is untyped
+    """Path of the input list -> one row a file; the job graph stays small however long the list is."""
+
+    def process(self, path: str) -> Iterator[Any]:
+        yield from read_input_list(path)
+
+
+class PlanSplits(beam.DoFn):  # type: ignore[misc]
+    """Input file -> its splits, and on INPUTS what identifies the file."""
+
+    def __init__(self, limit_bytes: int | None) -> None:
+        self.limit_bytes = limit_bytes
+
+    def process(self, file: Any) -> Iterator[Any]:
+        splits = split_input(InputFile(*file), limit_bytes=self.limit_bytes)
+        first = splits[0]
+        yield beam.pvalue.TaggedOutput(INPUTS, (first.source, first.n_bytes, first.fingerprint))
+        yield from (tuple(split) for split in splits)
+
+
+class ExtractSplits(beam.DoFn):  # type: ignore[misc]
+    """Split -> (part name, reference to its work file); a split whose work file is there is not read again."""
+
+    def __init__(
+        self,
+        *,
+        settings: ProcessingSettings,
+        limits: ReadLimits,
+        work_folder: str,
+        timeout_s: float,
+        driver_pid: int,
+        strict: bool,
+    ) -> None:
+        self.settings = settings
+        self.limits = limits
+        self.work_folder = work_folder
+        self.timeout_s = timeout_s
+        self.driver_pid = driver_pid  # 0 on a remote runner
+        self.strict = strict
+        self.pages = Metrics.counter("extract", "pages")
+        self.reused = Metrics.counter("extract", "splits_reused")
+
+    def setup(self) -> None:
+        if self.driver_pid:
+            exit_with_driver(self.driver_pid)
+        self.stack = ExitStack()
+        self.sandbox: Sandbox | None = None  # started by the first split that really has to be extracted
+        self.note = ProgressNote(self.work_folder) if self.driver_pid else None
+
+    def teardown(self) -> None:
+        self.stack.close()
+
+    def process(self, element: Any) -> Iterator[Any]:
+        split = Split(*element)
+        path = join(self.work_folder, split.work_name)
+        summary = read_summary(path)
+        if summary is not None:
+            self.reused.inc()
+        else:
+            if self.sandbox is None:
+                limits = SandboxLimits(timeout_s=self.timeout_s)
+                self.sandbox = self.stack.enter_context(Sandbox(settings=self.settings, limits=limits))
+            summary = extract_split(split, path, sandbox=self.sandbox, limits=self.limits, note=self.note)
+            self.pages.inc(summary.books.read)
+        if self.note:
+            self.note.finish_split(split.end - split.start, summary.books)
+        if self.strict and summary.books.broken:
+            raise DamagedInputError(split, summary)
+        yield split.part_name, (split.ordinal, path, summary)
+
+
+class DamagedInputError(Exception):
+    """`--strict` and a damaged record: the run stops."""
+
+    def __init__(self, split: Split, summary: WorkSummary) -> None:
+        self.split, self.summary = split, summary
+        found = ", ".join(f"{reason} {n}" for reason, n in summary.books.broken)
+        super().__init__(
+            f"{split.source} between bytes {split.start} and {split.end}: {found};"
+            " replace the file, or run without --strict to keep what can be read"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return DamagedInputError, (self.split, self.summary)
+
+
+def extract_split(
+    split: Split, path: str, *, sandbox: Sandbox, limits: ReadLimits, note: ProgressNote | None = None
+) -> WorkSummary:
+    """Reads, extracts and judges every record of a split and writes its work file."""
+
+    def write(stream: BinaryIO) -> WorkSummary:
+        writer = WorkWriter(stream)
+        with open_input(split.location) as file:
+            records = read_pages(file, source=split.source, start=split.start, end=split.end, limits=limits)
+            reading = _Reading(records, writer)
+            for verdict in sandbox.map(reading.pages()):
+                writer.add(verdict)
+                if note:
+                    note.page(writer.n_kept, writer.n_rejected)
+        return writer.close(n_read=reading.n_read, administrative=reading.administrative)
+
+    return write_atomically(path, write)
+
+
+class _Reading:
+    """Feeds pages to the sandbox, and what the reader itself rejects straight to the writer."""
+
+    def __init__(self, records: Iterable[RawPage | Rejection | Administrative], writer: WorkWriter) -> None:
+        self._records = records
+        self._writer = writer
+        self.n_read = 0
+        self.administrative = 0
+
+    def pages(self) -> Iterator[RawPage]:
+        for record in self._records:
+            if isinstance(record, Administrative):
+                self.administrative += 1
+                continue
+            self.n_read += 1
+            if isinstance(record, Rejection):
+                self._writer.add(record)
+            else:
+                yield record
+
+
+def exit_with_driver(driver_pid: int) -> None:
+    """Ends this worker process soon after its driver is gone: a killed run leaves nobody working."""
+    if driver_pid == os.getpid() or any(thread.name == "exit-with-driver" for thread in threading.enumerate()):
+        return
+
+    def watch() -> None:
+        while True:
+            time.sleep(0.5)
+            try:
+                os.kill(driver_pid, 0)
+            except ProcessLookupError:
+                os._exit(1)
+
+    threading.Thread(target=watch, name="exit-with-driver", daemon=True).start()
+
+
+__all__ = ["INPUTS", "Document", "ExtractSplits", "PlanSplits", "ReadInputList", "SplitReference", "extract_split"]

@@ -1,0 +1,109 @@
+"""Carries a Beam pipeline out: the runner's options, clean stops, and failures as one line.
+
+The local runner is FnApiRunner, said explicitly: Beam's own default downloads a binary and changes
+runner by itself. Any runner's class name works, and options we do not know are passed on to Beam.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from pipelines.settings import Execution
+
+RUNNERS = {
+    "local": "FnApiRunner",
+    "flink": "FlinkRunner",
+    "dataflow": "DataflowRunner",
+    "FnApiRunner": "FnApiRunner",
+    "BundleBasedDirectRunner": "BundleBasedDirectRunner",
+}
+
+
+class PipelineFailedError(Exception):
+    """A pipeline that stopped: carries the innermost cause, in one line."""
+
+
+def run_pipeline(build: Callable[[Any], None], execution: Execution) -> None:
+    """Builds and runs to the end; raises PipelineFailedError with the cause that the data or the machine gave."""
+    options = PipelineOptions(list(beam_arguments(execution)))
+    runner = FnApiRunner() if execution.is_local else execution.runner
+    pipeline = beam.Pipeline(runner=runner, options=options)
+    build(pipeline)
+    try:
+        with stopping_cleanly() if execution.is_local else contextlib.nullcontext(), quiet_beam(execution.debug):
+            result = pipeline.run()
+            state = result.wait_until_finish()
+    except Exception as error:
+        if execution.debug:
+            raise
+        # Runners wrap what a worker raised in text of their own: the last line that names an error is the cause.
+        raise PipelineFailedError(innermost_message(error)) from error
+    if str(state) not in ("DONE", "UPDATED", "RUNNING"):
+        raise PipelineFailedError(f"the job ended in state {state}; its runner's log says why")
+
+
+def beam_arguments(execution: Execution) -> Iterator[str]:
+    """Options for Beam; what the user passed comes last and wins."""
+    yield "--no_save_main_session"  # nothing of ours lives in __main__, and pickling it breaks on workers
+    if execution.is_local:
+        yield f"--direct_num_workers={execution.workers}"
+        yield f"--direct_running_mode={'multi_processing' if execution.workers > 1 else 'in_memory'}"
+    elif execution.runner == "FlinkRunner":
+        yield f"--parallelism={execution.workers}"
+    yield from execution.beam_options
+
+
+@contextlib.contextmanager
+def stopping_cleanly() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run at once; every file there is is whole, so the next run goes on from here."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        name = "interrupted" if number == signal.SIGINT else "stopped"
+        sys.stderr.write(f"\n{name}: finished splits are kept; the same command goes on from here\n")
+        sys.stderr.flush()
+        # Workers watch for their driver and end with it, so leaving is all there is to do. Unwinding
+        # through the runner instead would wait for threads that wait for workers.
+        os._exit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def quiet_beam(debug: bool) -> Iterator[None]:
+    """Keeps Beam's own chatter and doubled tracebacks off the terminal; errors still end the run."""
+    loggers = [logging.getLogger(name) for name in ("apache_beam", "root", "grpc")]
+    levels = [logger.level for logger in loggers]
+    if not debug:
+        logging.getLogger().addHandler(logging.NullHandler())
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def innermost_message(error: BaseException) -> str:
+    """The cause of a failed pipeline in one line.
+
+    >>> innermost_message(RuntimeError("Traceback ...\\nOSError: disk full: /out [while running 'Write']\\n"))
+    "OSError: disk full: /out [while running 'Write']"
+    """
+    lines = [line.strip() for line in f"{type(error).__name__}: {error}".splitlines() if line.strip()]
+    named = [line for line in lines if ": " in line and line.split(": ")[0].replace(".", "").isidentifier()]
+    return (named or lines or [type(error).__name__])[-1]

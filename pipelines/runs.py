@@ -1,0 +1,127 @@
+"""A run's folder from the outside: may it be written, is it finished already, what is left to clear away.
+
+The manifest is the commit point. A folder without one is an unfinished run that may be continued; with
+one it is finished, and is only written over when asked to.
+"""
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bpe.manifest import Manifest, load_manifest, settings_hash
+from pipelines.inputs import InputFile
+from pipelines.settings import Execution, RunSettings
+from pipelines.storage import exists, join, list_files, make_folder, remove, remove_tree, sweep_temporaries
+
+_OURS = {"documents": ("part-*.parquet",), "rejected": ("part-*.parquet",), "shards": ("*.tar", "*.parquet")}
+
+
+def find_finished_run(output: str) -> Manifest | None:
+    """The manifest of a finished run, or None where the folder holds none."""
+    return load_manifest(output) if exists(join(output, "manifest.json")) else None
+
+
+def is_same_run(manifest: Manifest, settings: RunSettings, inputs: Sequence[InputFile]) -> bool:
+    """Whether a finished run was made from these settings and this input (names, and sizes where known)."""
+    if manifest.settings_hash != settings_hash(settings.all_settings()):
+        return False
+    made_from = {entry.name: entry.bytes for entry in manifest.inputs}
+    return made_from.keys() == {file.name for file in inputs} and all(
+        file.n_bytes is None or file.n_bytes == made_from[file.name] for file in inputs
+    )
+
+
+def check_output(output: str, settings: RunSettings, inputs: Sequence[InputFile], *, overwrite: bool) -> Manifest | None:
+    """The manifest where this very run is finished, else None; ValueError where the folder is somebody else's."""
+    manifest = find_finished_run(output)
+    if manifest is not None:
+        if is_same_run(manifest, settings, inputs):
+            return None if overwrite else manifest
+        if not overwrite:
+            raise ValueError(
+                f"{output} holds a finished run of other settings or other input"
+                f" ({describe_difference(manifest, settings, inputs)}); choose another --output, or replace it with --overwrite"
+            )
+    elif "://" not in output and Path(output).exists():
+        if not Path(output).is_dir():
+            raise ValueError(f"--output {output} is a file; name a folder")
+        if any(Path(output).iterdir()) and not (Path(output) / "work").is_dir():
+            raise ValueError(f"{output} is not empty and no run of ours; choose an empty folder for --output")
+    return None
+
+
+@contextmanager
+def hold_output(output: str) -> Iterator[None]:
+    """Keeps a second local run out of the folder for as long as this one writes; a dead run holds nothing."""
+    if "://" in output:
+        yield
+        return
+    folder = Path(output) / "work"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"another run is writing to {output}; wait for it or choose another --output") from error
+        yield
+
+
+def prepare_output(output: str, work_folder: str) -> None:
+    """Makes the folders, takes back an old commit, and clears what a killed run left half-written."""
+    if exists(join(output, "manifest.json")):
+        remove(join(output, "manifest.json"))
+    for folder in (output, work_folder, *(join(output, name) for name in _OURS)):
+        make_folder(folder)
+        sweep_temporaries(folder)
+
+
+def clear_leftovers(output: str, manifest: Manifest, *, keep_work: bool) -> None:
+    """After the commit: removes files of ours that the manifest does not list, and the work files unless kept."""
+    listed = {entry.name for entry in (*manifest.documents, *manifest.rejected)}
+    listed |= {name for shard in manifest.shards for name in (shard.name, shard.lineage.name)}
+    for folder, patterns in _OURS.items():
+        for pattern in patterns:
+            for name in list_files(join(output, folder), pattern):
+                if f"{folder}/{name}" not in listed:
+                    remove(join(output, folder, name))
+    if not keep_work:
+        remove_tree(join(output, "work"), root=output)
+
+
+def execution_summary(manifest: Manifest, output: str) -> str:
+    """What a person wants to know when a run is over."""
+    books, counts = manifest.books, manifest.counts
+    lost = sorted((books.rejected | books.broken).items(), key=lambda pair: (-pair[1], pair[0]))
+    lines = [
+        f"read {books.read:,} records: kept {books.kept:,},"
+        f" rejected {sum(books.rejected.values()):,}, broken {sum(books.broken.values()):,}",
+        "  not kept: " + (", ".join(f"{reason} {n:,}" for reason, n in lost) or "none"),
+        f"documents: {counts.documents:,} ({counts.text_bytes / 1e6:.1f} MB of text) in {output}/documents",
+    ]
+    if manifest.vocabulary is not None:
+        lines.append(f"tokens: {counts.tokens:,} in {len(manifest.shards)} shards in {output}/shards")
+    lines.append(f"report: {output}/report.html")
+    return "\n".join(lines)
+
+
+def describe_difference(manifest: Manifest, settings: RunSettings, inputs: Sequence[InputFile]) -> str:
+    """The first thing in which a finished run differs from what is asked for now."""
+    asked, made = settings.all_settings(), manifest.settings
+    for key in sorted(asked.keys() | made.keys()):
+        if asked.get(key) != made.get(key):
+            return f"{key} is {_short(made.get(key))} there, {_short(asked.get(key))} here"
+    there, here = {entry.name for entry in manifest.inputs}, {file.name for file in inputs}
+    if there != here:
+        return f"{len(there - here)} input files only there, {len(here - there)} only here"
+    return "an input file has another size"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def work_folder_of(execution: Execution, settings: RunSettings) -> str:
+    """Where the extract stage keeps its files: one folder for each of its settings."""
+    return join(execution.output, "work", settings.extract_hash()[:16])
