@@ -1,7 +1,7 @@
 """CC-NEWS: crawl files of Common Crawl's news crawl to cleaned English documents and shards.
 
-    beam run pipelines/ccnews.py --input 'warcs/*.warc.gz' --output corpora-out/ccnews --vocabulary vocab.json
-    beam run pipelines/ccnews.py --months 2016-09..2016-09 --max-warcs 1 --limit-bytes 33554432 --output try
+beam run pipelines/ccnews.py --input 'warcs/*.warc.gz' --output corpora-out/ccnews --vocabulary vocab.json
+beam run pipelines/ccnews.py --months 2016-09..2016-09 --max-warcs 1 --limit-bytes 33554432 --output try
 """
 
 import argparse
@@ -9,7 +9,8 @@ import sys
 
 from corpora import ccnews
 from pipelines import options
-from pipelines.corpus import exit_status, run_corpus
+from pipelines.command import exit_status
+from pipelines.corpus import run_corpus
 from pipelines.inputs import resolve_inputs
 from pipelines.settings import DeduplicationRules, RunSettings
 

@@ -4,13 +4,13 @@ Everything that was written reports here, is put in order by name, and is checke
 of the whole must balance before anything is published.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 
+from bpe.manifest import Books as ManifestBooks
 from bpe.manifest import (
     Counts,
     FileEntry,
@@ -21,10 +21,9 @@ from bpe.manifest import (
     dump_manifest,
     settings_hash,
 )
-from bpe.manifest import Books as ManifestBooks
 from inspection.report import Targets, render_report
 from pipelines.ledger import Books, add_books, check_balance
-from pipelines.select_stage import PartSummary, Statistics
+from pipelines.select_stage import PartSummary, Statistics, add_statistics
 from pipelines.storage import HashingWriter, join, open_read, write_atomically
 
 TOP_DOMAINS = 100
@@ -110,7 +109,7 @@ def commit(
             text_bytes=sum(part.text_bytes for part in parts),
             administrative=sum(part.administrative for part in parts),
         ),
-        statistics=_sum_statistics([part.statistics for part in parts]),
+        statistics=_shown_statistics(add_statistics(part.statistics for part in parts)),
         documents=_in_order(part.documents for part in parts),
         rejected=_in_order(part.rejected for part in parts),
         shards=tuple(shards),
@@ -145,29 +144,20 @@ def _copy_vocabulary(folder: str, vocabulary: VocabularyCopy) -> VocabularyEntry
 
 
 def _manifest_books(books: Books) -> ManifestBooks:
-    return ManifestBooks(
-        read=books.read, kept=books.kept, rejected=dict(books.rejected), broken=dict(books.broken)
-    )
+    return ManifestBooks(read=books.read, kept=books.kept, rejected=dict(books.rejected), broken=dict(books.broken))
 
 
 def _in_order(entries: Iterable[FileEntry | None]) -> tuple[FileEntry, ...]:
     return tuple(sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.name))
 
 
-def _sum_statistics(many: list[Statistics]) -> dict[str, object]:
-    def add(pick: Callable[[Statistics], tuple[tuple[Any, int], ...]]) -> Counter[Any]:
-        total: Counter[Any] = Counter()
-        for statistics in many:
-            total.update(dict(pick(statistics)))
-        return total
-
-    domains = add(lambda one: one.domains)
-    top = sorted(domains.items(), key=lambda pair: (-pair[1], pair[0]))[:TOP_DOMAINS]
+def _shown_statistics(statistics: Statistics) -> dict[str, object]:
+    top = sorted(statistics.domains, key=lambda pair: (-pair[1], pair[0]))[:TOP_DOMAINS]
     return {
-        "languages": dict(sorted(add(lambda one: one.languages).items())),
-        "domains": {"distinct": len(domains), "top": [list(pair) for pair in top]},
-        "characters": {str(bucket): n for bucket, n in sorted(add(lambda one: one.characters).items())},
-        "duplicates": dict(sorted(add(lambda one: one.duplicates).items())),
+        "languages": dict(statistics.languages),
+        "domains": {"distinct": len(statistics.domains), "top": [list(pair) for pair in top]},
+        "characters": {str(bucket): n for bucket, n in statistics.characters},
+        "duplicates": dict(statistics.duplicates),
     }
 
 

@@ -6,26 +6,23 @@ on after a crash, and ends.
 
 import contextlib
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 
-from bpe.errors import ShardError
 from bpe.manifest import load_manifest
 from bpe.vocabulary import load_vocabulary
-from corpora.errors import CorpusError
 from inspection.report import Targets
+from pipelines.command import print_lines
 from pipelines.commit import CommitRun, RunIdentity, VocabularyCopy
 from pipelines.deduplication import Deduplicate
 from pipelines.extract_stage import INPUTS, ExtractSplits, PlanSplits, ReadInputList
 from pipelines.inputs import InputFile, write_input_list
-from pipelines.ledger import BooksError
 from pipelines.progress import ProgressDisplay
-from pipelines.running import PipelineFailedError, run_pipeline
+from pipelines.running import run_pipeline
 from pipelines.runs import (
     check_output,
     clear_leftovers,
@@ -40,27 +37,11 @@ from pipelines.sharding import WriteShards, count_shards
 from pipelines.storage import join
 
 
-def exit_status(work: Callable[[], None], *, name: str, debug: bool) -> int:
-    """Runs a command; 0 done, 1 bad data or a machine that fails, 2 a wrong command. One line, no traceback."""
-    try:
-        work()
-    except ValueError as error:
-        status, message = 2, str(error)
-    except (CorpusError, ShardError, BooksError, PipelineFailedError, OSError) as error:
-        status, message = 1, str(error)
-    else:
-        return 0
-    if debug:
-        raise
-    sys.stderr.write(f"{name}: {message}\n")
-    return status
-
-
 def run_corpus(
     settings: RunSettings, execution: Execution, inputs: Sequence[InputFile], *, targets: Targets | None
 ) -> None:
     """A whole run: from input files to a committed folder, going on from whatever an earlier try has finished."""
-    finished = check_output(execution.output, settings, inputs, overwrite=execution.overwrite)
+    finished = check_output(execution.output, settings.all_settings(), inputs, overwrite=execution.overwrite)
     if finished is not None:
         print_lines(f"already finished: {execution.output}", execution_summary(finished, execution.output))
         return
@@ -76,9 +57,7 @@ def run_corpus(
     print_lines(execution_summary(manifest, execution.output))
 
 
-def build(
-    pipeline: Any, settings: RunSettings, execution: Execution, input_list: str, targets: Targets | None
-) -> None:
+def build(pipeline: Any, settings: RunSettings, execution: Execution, input_list: str, targets: Targets | None) -> None:
     """The job's graph, of one size however large the input is."""
     planned = (
         pipeline
@@ -140,11 +119,6 @@ def show_progress(
         return contextlib.nullcontext()
     watch = {"parts": Path(execution.output) / "documents", "shards": Path(execution.output) / "shards"}
     return ProgressDisplay(work_folder, total_bytes=sum(file.n_bytes or 0 for file in inputs), watch=watch)
-
-
-def print_lines(*lines: str) -> None:
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.flush()
 
 
 def _text_bytes(candidate: Any) -> int:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from corpora.documents import Document, RawPage, Rejection
+from corpora.documents import RawPage, Rejection
 from corpora.processing import ProcessingSettings
 from corpora.warc import Administrative, ReadLimits, read_pages
 from pipelines.inputs import InputFile, open_input, read_input_list
@@ -177,6 +177,3 @@ def exit_with_driver(driver_pid: int) -> None:
                 os._exit(1)
 
     threading.Thread(target=watch, name="exit-with-driver", daemon=True).start()
-
-
-__all__ = ["INPUTS", "Document", "ExtractSplits", "PlanSplits", "ReadInputList", "SplitReference", "extract_split"]

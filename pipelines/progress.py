@@ -19,6 +19,7 @@ from pipelines.ledger import Books
 
 NOTE_INTERVAL_S = 0.5
 LINE_INTERVAL_S = 10.0
+_SHOWN = (("pages", "read"), ("kept", "kept"), ("lost", "lost"))
 _KINDS = ("bytes", "splits", "read", "kept", "lost")
 
 
@@ -93,7 +94,9 @@ class ProgressDisplay:
     def _show(self, *, final: bool = False) -> None:
         counts = self._counts()
         seconds = max(time.monotonic() - self._started, 1e-9)
-        words = f"pages={counts['read']:,} kept={counts['kept']:,} lost={counts['lost']:,} pages/s={counts['read'] / seconds:.0f}"
+        words = (
+            " ".join(f"{label}={counts[kind]:,}" for label, kind in _SHOWN) + f" pages/s={counts['read'] / seconds:.0f}"
+        )
         for label, folder in self._watch.items():
             n = sum(1 for path in folder.glob("*") if not path.name.startswith(".")) if folder.is_dir() else 0
             words += f" {label}={n}" if n else ""

@@ -22,9 +22,9 @@ def find_finished_run(output: str) -> Manifest | None:
     return load_manifest(output) if exists(join(output, "manifest.json")) else None
 
 
-def is_same_run(manifest: Manifest, settings: RunSettings, inputs: Sequence[InputFile]) -> bool:
+def is_same_run(manifest: Manifest, settings: dict[str, object], inputs: Sequence[InputFile]) -> bool:
     """Whether a finished run was made from these settings and this input (names, and sizes where known)."""
-    if manifest.settings_hash != settings_hash(settings.all_settings()):
+    if manifest.settings_hash != settings_hash(settings):
         return False
     made_from = {entry.name: entry.bytes for entry in manifest.inputs}
     return made_from.keys() == {file.name for file in inputs} and all(
@@ -32,16 +32,19 @@ def is_same_run(manifest: Manifest, settings: RunSettings, inputs: Sequence[Inpu
     )
 
 
-def check_output(output: str, settings: RunSettings, inputs: Sequence[InputFile], *, overwrite: bool) -> Manifest | None:
+def check_output(
+    output: str, settings: dict[str, object], inputs: Sequence[InputFile], *, overwrite: bool
+) -> Manifest | None:
     """The manifest where this very run is finished, else None; ValueError where the folder is somebody else's."""
     manifest = find_finished_run(output)
     if manifest is not None:
         if is_same_run(manifest, settings, inputs):
             return None if overwrite else manifest
         if not overwrite:
+            difference = describe_difference(manifest, settings, inputs)
             raise ValueError(
-                f"{output} holds a finished run of other settings or other input"
-                f" ({describe_difference(manifest, settings, inputs)}); choose another --output, or replace it with --overwrite"
+                f"{output} holds a finished run of other settings or other input ({difference});"
+                " choose another --output, or replace it with --overwrite"
             )
     elif "://" not in output and Path(output).exists():
         if not Path(output).is_dir():
@@ -105,9 +108,9 @@ def execution_summary(manifest: Manifest, output: str) -> str:
     return "\n".join(lines)
 
 
-def describe_difference(manifest: Manifest, settings: RunSettings, inputs: Sequence[InputFile]) -> str:
+def describe_difference(manifest: Manifest, asked: dict[str, object], inputs: Sequence[InputFile]) -> str:
     """The first thing in which a finished run differs from what is asked for now."""
-    asked, made = settings.all_settings(), manifest.settings
+    made = manifest.settings
     for key in sorted(asked.keys() | made.keys()):
         if asked.get(key) != made.get(key):
             return f"{key} is {_short(made.get(key))} there, {_short(asked.get(key))} here"

@@ -160,6 +160,15 @@ def part_statistics(kept: pa.Table, rejected: pa.Table, duplicates: Counter[str]
     )
 
 
+def add_statistics(many: Iterable[Statistics]) -> Statistics:
+    """The sum of statistics."""
+    totals: tuple[Counter[Any], ...] = tuple(Counter() for _ in Statistics._fields)
+    for statistics in many:
+        for total, pairs in zip(totals, statistics, strict=True):
+            total.update(dict(pairs))
+    return Statistics(*(tuple(sorted(total.items())) for total in totals))
+
+
 def _as_rejects(documents: pa.Table, losers: dict[bytes, Loser]) -> pa.Table:
     rows = [
         {

@@ -169,14 +169,10 @@ def _lineage(documents: list[EncodedDocument], placements: Iterable[tuple[int, i
 
 
 def _tokenized(one: EncodedDocument) -> TokenizedDocument:
-    return TokenizedDocument(
-        one.document_id, np.frombuffer(one.ids, "<u2"), np.frombuffer(one.sentence_lengths, "<u2")
-    )
+    return TokenizedDocument(one.document_id, np.frombuffer(one.ids, "<u2"), np.frombuffer(one.sentence_lengths, "<u2"))
 
 
 def _fraction(document_id: bytes, purpose: bytes) -> float:
     """A number in [0, 1) that is a function of the id; independent for each purpose."""
     digest = hashlib.blake2b(document_id, digest_size=6, person=purpose).digest()
     return int.from_bytes(digest, "big") / (1 << 48)
-
-

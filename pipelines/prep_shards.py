@@ -1,0 +1,32 @@
+"""`prep-shards`: vocabularies, and shards from documents that are clean already.
+
+prep-shards vocabulary train --input corpora-out/ccnews --size 50265 --output vocab.json
+prep-shards vocabulary import-gpt2 --encoder encoder.json --merges vocab.bpe --dict dict.txt --output vocab.json
+prep-shards encode --input corpora-out/ccnews --vocabulary vocab.json --output shards
+"""
+
+import argparse
+import sys
+
+from pipelines import encode_command, vocabulary_command
+from pipelines.command import exit_status
+from pipelines.options import HelpFormatter
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit 0 done, 1 the data is bad, 2 the command is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="prep-shards", description=__doc__, formatter_class=HelpFormatter, allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    vocabulary_command.add_vocabulary_parser(commands)
+    encode_command.add_encode_parser(commands)
+    flags, beam_options = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
+    if beam_options and flags.command != "encode":
+        parser.error(f"unrecognized arguments: {' '.join(beam_options)}")
+    flags.beam_options = beam_options
+    return exit_status(lambda: flags.handler(flags), name="prep-shards", debug=flags.debug)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
