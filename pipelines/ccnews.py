@@ -22,6 +22,8 @@ def run(argv: list[str] | None = None) -> int:
 
 
 def run_flags(flags: argparse.Namespace, beam_options: list[str]) -> None:
+    if not flags.input and not flags.months:
+        raise ValueError("no input: name WARC files with --input, or months to fetch with --months")
     execution = options.read_execution(flags, beam_options)
     variant = ccnews.VARIANTS[flags.variant]
     deduplication = DeduplicationRules(by_prefix_chars=variant.deduplicate_prefix_chars)
@@ -43,10 +45,7 @@ def run_flags(flags: argparse.Namespace, beam_options: list[str]) -> None:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="beam run pipelines/ccnews.py", description=__doc__, formatter_class=options.HelpFormatter,
-        allow_abbrev=False,
-    )  # fmt: skip
+    parser = options.Parser(prog="beam run pipelines/ccnews.py", description=__doc__)
     group = parser.add_argument_group("input")
     group.add_argument(
         "--input", nargs="+", action="extend", default=[], metavar="PATTERN",

@@ -5,6 +5,7 @@ cannot be unpickled on workers.
 """
 
 import importlib
+import logging
 import sys
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     name = Path(argv[1]).stem
     if name not in PIPELINES:
         return _wrong(f"no pipeline {argv[1]!r}; there are {', '.join(f'pipelines/{one}.py' for one in PIPELINES)}")
+    logging.getLogger().setLevel(logging.ERROR)  # importing Beam warns of clients that are not needed
     complaint = foreign_packages()
     if complaint:
         return _wrong(complaint)

@@ -22,7 +22,7 @@ from pipelines.deduplication import Deduplicate
 from pipelines.extract_stage import INPUTS, ExtractSplits, PlanSplits, ReadInputList
 from pipelines.inputs import InputFile, write_input_list
 from pipelines.progress import ProgressDisplay
-from pipelines.running import run_pipeline
+from pipelines.running import log_to, run_pipeline
 from pipelines.runs import (
     check_output,
     clear_leftovers,
@@ -50,7 +50,8 @@ def run_corpus(
         prepare_output(execution.output, work_folder)
         input_list = join(execution.output, "work", "inputs.tsv")
         write_input_list(inputs, input_list)
-        with show_progress(execution, work_folder, inputs):
+        log = join(execution.output, "work", "workers.log")
+        with log_to(log, debug=execution.debug), show_progress(execution, work_folder, inputs):
             run_pipeline(lambda pipeline: build(pipeline, settings, execution, input_list, targets), execution)
         manifest = load_manifest(execution.output)
         clear_leftovers(execution.output, manifest, keep_work=execution.keep_work)

@@ -15,7 +15,7 @@ from pipelines.commit import CommitRun, RunIdentity, VocabularyCopy
 from pipelines.encode_stage import EncodeFiles
 from pipelines.extract_stage import INPUTS, ReadInputList
 from pipelines.inputs import InputFile, open_input, resolve_inputs, size_of_input, write_input_list
-from pipelines.running import run_pipeline
+from pipelines.running import log_to, run_pipeline
 from pipelines.runs import check_output, clear_leftovers, execution_summary, hold_output, prepare_output
 from pipelines.select_stage import ENCODED
 from pipelines.settings import Execution, ShardRules, as_plain
@@ -28,9 +28,8 @@ GZIP_RATIO = 3  # of text; only used to choose the number of shards
 def add_encode_parser(commands: Any) -> None:
     """Mounts `encode` on the parser of prep-shards."""
     parser = commands.add_parser(
-        "encode", help="encode cleaned documents or plain text into shards", description=__doc__,
-        formatter_class=options.HelpFormatter, allow_abbrev=False,
-    )  # fmt: skip
+        "encode", help="encode cleaned documents or plain text into shards", description=__doc__
+    )
     group = parser.add_argument_group("input")
     group.add_argument(
         "--input", nargs="+", required=True, metavar="INPUT",
@@ -70,12 +69,12 @@ def encode(flags: argparse.Namespace) -> None:
         prepare_output(execution.output, join(execution.output, "work"))
         input_list = join(execution.output, "work", "inputs.tsv")
         write_input_list(inputs, input_list)
-        run_pipeline(
-            lambda pipeline: build(
-                pipeline, settings, execution, rules, input_list, copy, counts, by_line=flags.documents == "blank-line"
-            ),
-            execution,
-        )
+        by_line = flags.documents == "blank-line"
+        with log_to(join(execution.output, "work", "workers.log"), debug=execution.debug):
+            run_pipeline(
+                lambda pipeline: build(pipeline, settings, execution, rules, input_list, copy, counts, by_line=by_line),
+                execution,
+            )
         manifest = load_manifest(execution.output)
         clear_leftovers(execution.output, manifest, keep_work=False)
     print_lines(execution_summary(manifest, execution.output))

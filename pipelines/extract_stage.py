@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -26,15 +26,6 @@ from pipelines.storage import join, write_atomically
 from pipelines.work_files import WorkSummary, WorkWriter, read_summary
 
 INPUTS = "inputs"  # side output: one (name, bytes, fingerprint) a file
-
-
-class SplitReference(NamedTuple):
-    """A finished split: where its work file is, and where its documents go."""
-
-    part_name: str
-    ordinal: int
-    work_path: str
-    summary: WorkSummary
 
 
 class ReadInputList(beam.DoFn):  # type: ignore[misc]  # Beam is untyped

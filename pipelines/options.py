@@ -6,9 +6,10 @@ Flags we do not know are left for Beam, so that any option of any runner passes 
 import argparse
 import os
 from pathlib import Path
+from typing import Any, NoReturn
 
 from bpe.vocabulary import load_vocabulary
-from pipelines.running import RUNNERS
+from pipelines.running import RUNNERS, check_beam_options
 from pipelines.settings import DEFAULT_BLOCK_TOKENS, DEFAULT_SHARD_BYTES, Execution, ShardRules
 
 
@@ -19,6 +20,16 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
         if action.default in (None, False, "", ()):
             return action.help
         return super()._get_help_string(action)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, and which takes no flag by its beginning."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": HelpFormatter, "allow_abbrev": False} | options)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see --help\n")
 
 
 def add_output_flags(parser: argparse.ArgumentParser) -> None:
@@ -78,10 +89,7 @@ def read_execution(flags: argparse.Namespace, beam_options: list[str]) -> Execut
         raise ValueError(f"--workers is {flags.workers}; it counts processes, at least 1")
     if flags.timeout <= 0:
         raise ValueError(f"--timeout is {flags.timeout}; it is a time in seconds, above 0")
-    for option in beam_options:
-        if not option.startswith("-") and not beam_options[beam_options.index(option) - 1].startswith("--"):
-            raise ValueError(f"unknown argument {option!r}; patterns that the shell must not expand go in quotes")
-    return Execution(
+    execution = Execution(
         output=absolute(flags.output),
         vocabulary=absolute(flags.vocabulary) if flags.vocabulary else "",
         runner=RUNNERS.get(flags.runner, flags.runner),
@@ -94,6 +102,8 @@ def read_execution(flags: argparse.Namespace, beam_options: list[str]) -> Execut
         debug=flags.debug,
         beam_options=tuple(beam_options),
     )
+    check_beam_options(execution, known=[f"--{name.replace('_', '-')}" for name in vars(flags)])
+    return execution
 
 
 def absolute(path: str) -> str:

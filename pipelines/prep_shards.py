@@ -5,19 +5,16 @@ prep-shards vocabulary import-gpt2 --encoder encoder.json --merges vocab.bpe --d
 prep-shards encode --input corpora-out/ccnews --vocabulary vocab.json --output shards
 """
 
-import argparse
 import sys
 
 from pipelines import encode_command, vocabulary_command
 from pipelines.command import exit_status
-from pipelines.options import HelpFormatter
+from pipelines.options import Parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit 0 done, 1 the data is bad, 2 the command is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="prep-shards", description=__doc__, formatter_class=HelpFormatter, allow_abbrev=False
-    )
+    parser = Parser(prog="prep-shards", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     vocabulary_command.add_vocabulary_parser(commands)
     encode_command.add_encode_parser(commands)

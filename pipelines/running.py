@@ -4,12 +4,13 @@ The local runner is FnApiRunner, said explicitly: Beam's own default downloads a
 runner by itself. Any runner's class name works, and options we do not know are passed on to Beam.
 """
 
+import argparse
 import contextlib
-import logging
+import difflib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
@@ -39,7 +40,7 @@ def run_pipeline(build: Callable[[Any], None], execution: Execution) -> None:
     pipeline = beam.Pipeline(runner=runner, options=options)
     build(pipeline)
     try:
-        with stopping_cleanly() if execution.is_local else contextlib.nullcontext(), quiet_beam(execution.debug):
+        with stopping_cleanly() if execution.is_local else contextlib.nullcontext():
             result = pipeline.run()
             state = result.wait_until_finish()
     except Exception as error:
@@ -49,6 +50,21 @@ def run_pipeline(build: Callable[[Any], None], execution: Execution) -> None:
         raise PipelineFailedError(innermost_message(error)) from error
     if str(state) not in ("DONE", "UPDATED", "RUNNING"):
         raise PipelineFailedError(f"the job ended in state {state}; its runner's log says why")
+
+
+def check_beam_options(execution: Execution, *, known: Sequence[str]) -> None:
+    """Raises ValueError for an option that neither we nor Beam know, which Beam itself would drop in silence."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for options in PipelineOptions.__subclasses__():
+        with contextlib.suppress(argparse.ArgumentError):  # two classes share an option
+            options._add_argparse_args(parser)
+    of_beam = [word for action in parser._actions for word in action.option_strings]
+    unknown = parser.parse_known_args(list(execution.beam_options))[1]
+    if unknown and execution.runner in ("FnApiRunner", "BundleBasedDirectRunner"):
+        word = unknown[0].split("=")[0]
+        near = difflib.get_close_matches(word, [*known, *of_beam], n=1)
+        hint = f"; did you mean {near[0]}?" if near else "; patterns that the shell must not expand go in quotes"
+        raise ValueError(f"unknown argument {word}{hint}")
 
 
 def beam_arguments(execution: Execution) -> Iterator[str]:
@@ -83,19 +99,24 @@ def stopping_cleanly() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet_beam(debug: bool) -> Iterator[None]:
-    """Keeps Beam's own chatter and doubled tracebacks off the terminal; errors still end the run."""
-    loggers = [logging.getLogger(name) for name in ("apache_beam", "root", "grpc")]
-    levels = [logger.level for logger in loggers]
-    if not debug:
-        logging.getLogger().addHandler(logging.NullHandler())
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-    try:
+def log_to(path: str, *, debug: bool) -> Iterator[None]:
+    """Sends what Beam, its workers and C libraries say on stderr to a file; our own lines still reach the terminal.
+
+    Workers inherit file descriptor 2, so it is the descriptor that is turned, and `sys.stderr` that is turned back.
+    """
+    if debug or "://" in path:
         yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        return
+    sys.stderr.flush()
+    before = sys.stderr
+    with open(path, "ab") as log, os.fdopen(os.dup(2), "w", buffering=1) as terminal:
+        os.dup2(log.fileno(), 2)
+        sys.stderr = terminal
+        try:
+            yield
+        finally:
+            os.dup2(terminal.fileno(), 2)
+            sys.stderr = before
 
 
 def innermost_message(error: BaseException) -> str:

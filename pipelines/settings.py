@@ -105,7 +105,7 @@ class Execution:
     timeout_s: float = 30.0  # per page, in the extractor
     progress: bool = True
     debug: bool = False
-    beam_options: tuple[str, ...] = ()
+    beam_options: tuple[str, ...] = ()  # passed on to Beam
 
     @property
     def is_local(self) -> bool:
