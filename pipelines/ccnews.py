@@ -53,8 +53,9 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     group.add_argument("--months", default="", metavar="FROM..TO",
                        help="months of CC-NEWS to fetch, as in 2016-09..2019-02 (the paper's)")  # fmt: skip
-    group.add_argument("--crawl-root", default="https://data.commoncrawl.org", metavar="ROOT",
-                       help="where crawl-data/ lies: https, s3 or a local mirror")  # fmt: skip
+    group.add_argument("--crawl-root", default="", metavar="ROOT",
+                       help="where crawl-data/ and what lists name lie: https, s3 or a local mirror"
+                            " (default: https://data.commoncrawl.org; of lists: their own folder)")  # fmt: skip
     group.add_argument("--max-warcs", type=int, default=None, metavar="N", help="take only the first N files")
     group.add_argument("--limit-bytes", type=int, default=None, metavar="BYTES",
                        help="take only the records that start in the first BYTES of each file")  # fmt: skip
