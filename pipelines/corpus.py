@@ -13,7 +13,6 @@ from typing import Any
 
 import apache_beam as beam
 
-from bpe.manifest import load_manifest
 from bpe.vocabulary import load_vocabulary
 from inspection.report import Targets
 from pipelines.command import print_lines
@@ -29,6 +28,7 @@ from pipelines.runs import (
     execution_summary,
     hold_output,
     prepare_output,
+    read_committed,
     work_folder_of,
 )
 from pipelines.select_stage import ENCODED, ReadCandidates, WriteParts
@@ -53,7 +53,7 @@ def run_corpus(
         log = join(execution.output, "work", "workers.log")
         with log_to(log, debug=execution.debug), show_progress(execution, work_folder, inputs):
             run_pipeline(lambda pipeline: build(pipeline, settings, execution, input_list, targets), execution)
-        manifest = load_manifest(execution.output)
+        manifest = read_committed(execution.output)
         clear_leftovers(execution.output, manifest, keep_work=execution.keep_work)
     print_lines(execution_summary(manifest, execution.output))
 

@@ -16,7 +16,7 @@ from pipelines.encode_stage import EncodeFiles
 from pipelines.extract_stage import INPUTS, ReadInputList
 from pipelines.inputs import InputFile, open_input, resolve_inputs, size_of_input, write_input_list
 from pipelines.running import log_to, run_pipeline
-from pipelines.runs import check_output, clear_leftovers, execution_summary, hold_output, prepare_output
+from pipelines.runs import check_output, clear_leftovers, execution_summary, hold_output, prepare_output, read_committed
 from pipelines.select_stage import ENCODED
 from pipelines.settings import Execution, ShardRules, as_plain
 from pipelines.sharding import ShardCounts, WriteShards, count_shards
@@ -75,7 +75,7 @@ def encode(flags: argparse.Namespace) -> None:
                 lambda pipeline: build(pipeline, settings, execution, rules, input_list, copy, counts, by_line=by_line),
                 execution,
             )
-        manifest = load_manifest(execution.output)
+        manifest = read_committed(execution.output)
         clear_leftovers(execution.output, manifest, keep_work=False)
     print_lines(execution_summary(manifest, execution.output))
 
@@ -124,7 +124,7 @@ def find_documents(patterns: list[str]) -> tuple[list[InputFile], str]:
     for pattern in patterns:
         if "://" not in pattern and Path(pattern).is_dir():
             raise ValueError(f"{pattern} is a folder without manifest.json; finish that run, or name files in it")
-    files = resolve_inputs(inputs=patterns, months="", crawl_root="", max_warcs=None)
+    files = resolve_inputs(inputs=patterns, list_endings=())  # a .txt is a text here, lists are @list
     strange = [file.name for file in files if not file.name.endswith((".parquet", ".txt", ".txt.gz"))]
     if strange:
         raise ValueError(f"{strange[0]} is neither .parquet nor .txt nor .txt.gz; crawl files go to `beam run`")

@@ -9,17 +9,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bpe.manifest import Manifest, load_manifest, settings_hash
+from bpe.errors import ShardError
+from bpe.manifest import FILE_NAME, Manifest, parse_manifest, settings_hash
 from pipelines.inputs import InputFile
 from pipelines.settings import Execution, RunSettings
-from pipelines.storage import exists, join, list_files, make_folder, remove, remove_tree, sweep_temporaries
+from pipelines.storage import exists, join, list_files, make_folder, open_read, remove, remove_tree, sweep_temporaries
 
 _OURS = {"documents": ("part-*.parquet",), "rejected": ("part-*.parquet",), "shards": ("*.tar", "*.parquet")}
 
 
 def find_finished_run(output: str) -> Manifest | None:
     """The manifest of a finished run, or None where the folder holds none."""
-    return load_manifest(output) if exists(join(output, "manifest.json")) else None
+    path = join(output, FILE_NAME)
+    if not exists(path):
+        return None
+    with open_read(path) as stream:
+        return parse_manifest(stream.read(), path=path)
 
 
 def is_same_run(manifest: Manifest, settings: dict[str, object], inputs: Sequence[InputFile]) -> bool:
@@ -54,6 +59,14 @@ def check_output(
     return None
 
 
+def read_committed(output: str) -> Manifest:
+    """The manifest that a run has just written."""
+    manifest = find_finished_run(output)
+    if manifest is None:
+        raise ShardError(output, FILE_NAME, "the job ended without writing it; its runner's log says why")
+    return manifest
+
+
 @contextmanager
 def hold_output(output: str) -> Iterator[None]:
     """Keeps a second local run out of the folder for as long as this one writes; a dead run holds nothing."""
@@ -72,8 +85,8 @@ def hold_output(output: str) -> Iterator[None]:
 
 def prepare_output(output: str, work_folder: str) -> None:
     """Makes the folders, takes back an old commit, and clears what a killed run left half-written."""
-    if exists(join(output, "manifest.json")):
-        remove(join(output, "manifest.json"))
+    if exists(join(output, FILE_NAME)):
+        remove(join(output, FILE_NAME))
     for folder in (output, work_folder, *(join(output, name) for name in _OURS)):
         make_folder(folder)
         sweep_temporaries(folder)
