@@ -14,6 +14,7 @@ characters are percent-encoded. It keeps the case of path and query, and paramet
 import re
 from functools import lru_cache
 from typing import NamedTuple
+from urllib.parse import unquote
 
 REDACTED = "REDACTED"
 
@@ -65,7 +66,7 @@ _INDEX_PAGE = re.compile(r"(?:index|default)\.(?:html?|shtml|php\d?|aspx?|jsp)",
 _SESSION_IN_PATH = re.compile(r";(?:jsessionid|phpsessid|sid)=[^;/]*", re.IGNORECASE)
 _ESCAPABLE = re.compile(r"%[0-9A-Fa-f]{2}|%|[^A-Za-z0-9\-._~:/@!$&'()*+,;=\[\]?]")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_MAX_HOST_CHARS = 253
+_ESCAPED_HOST = re.compile(r"([^:\[\]]{1,253})(:[0-9]*)?")
 
 
 class _Parts(NamedTuple):
@@ -159,9 +160,9 @@ def _split(url: str) -> _Parts:
 
 
 def _canonical_host(authority: str) -> str:
-    host = _ascii_host(_normalise_escapes(authority.rpartition("@")[2]).lower())
+    host = _normalise_escapes(authority.rpartition("@")[2]).lower()
     while True:
-        shorter = _DEFAULT_PORTS.sub("", host).rstrip(". ")
+        shorter = _ascii_host(_DEFAULT_PORTS.sub("", host).rstrip("."))
         if shorter.startswith("www.") and "." in shorter[4:]:
             shorter = shorter[4:]
         if shorter == host:
@@ -172,23 +173,15 @@ def _canonical_host(authority: str) -> str:
 @lru_cache(maxsize=4096)
 def _ascii_host(host: str) -> str:
     """Names beyond ASCII in the form that DNS knows; what is no name stays percent-encoded."""
-    if "%" not in host:
+    found = _ESCAPED_HOST.fullmatch(unquote(host, errors="replace")) if "%" in host else None
+    if not found:
         return host
     import idna  # here: its tables are large, and few hosts need it
 
-    name, colon, port = _decode_host(host).partition(":")
-    if len(name) > _MAX_HOST_CHARS:
-        return host
     try:
-        return idna.encode(name, uts46=True).decode("ascii") + colon + port
+        return idna.encode(found[1], uts46=True).decode("ascii") + (found[2] or "")
     except (idna.IDNAError, UnicodeError):
         return host
-
-
-def _decode_host(host: str) -> str:
-    from urllib.parse import unquote
-
-    return unquote(host, errors="replace")
 
 
 def _canonical_path(path: str) -> str:
