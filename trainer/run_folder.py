@@ -1,0 +1,159 @@
+"""What a run's folder says of the run: settings.json, written once at its start, and log.jsonl, a line per update.
+
+In: settings and the runs of shards that are read. Out: the same, for whoever resumes or inspects the run. The rule:
+settings.json holds all that the order of training depends on, and a folder serves one run only.
+
+    RUN/settings.json   settings, shards (folder relative to RUN, hash of the manifest), vocabulary
+    RUN/log.jsonl       {"update": 12, "loss": ..., "place": [epoch, window, offset], "batch": ...} and
+                        {"update": 50, "held_out_loss": ..., "held_out_perplexity": ...}
+    RUN/checkpoints/    see trainer.checkpoints
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from trainer.plan import Order, SampleId, packing_rules
+from trainer.settings import Settings, make_settings, training_fields
+from trainer.sources import Run, Source, open_runs, vocabulary_of
+
+FORMAT = "shardmill-run-1"
+SETTINGS, LOG, CHECKPOINTS = "settings.json", "log.jsonl", "checkpoints"
+
+
+class RunError(Exception):
+    """A run's folder that cannot be used as it is; command lines exit 1 with its one line."""
+
+
+class RunDescription(NamedTuple):
+    """What settings.json holds."""
+
+    settings: Settings
+    folders: tuple[Path, ...]  # of shards
+    manifests: tuple[str, ...]  # sha256 of each manifest's file
+    vocabulary: str  # fingerprint
+    vocabulary_size: int
+
+
+def describe_run(settings: Settings, runs: tuple[Run, ...]) -> RunDescription:
+    """The description of a run that starts now."""
+    vocabulary = vocabulary_of(runs)
+    return RunDescription(
+        settings,
+        tuple(run.folder for run in runs),
+        tuple(run.fingerprint for run in runs),
+        vocabulary.fingerprint,
+        vocabulary.size,
+    )
+
+
+def write_description(folder: Path, description: RunDescription) -> None:
+    """Writes settings.json, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = [
+        # Relative to the run, so that both may be moved together.
+        {"folder": os.path.relpath(path.resolve(), folder.resolve()), "manifest_sha256": manifest}
+        for path, manifest in zip(description.folders, description.manifests, strict=True)
+    ]
+    plain = {
+        "format": FORMAT,
+        "settings": dataclasses.asdict(description.settings),
+        "shards": shards,
+        "vocabulary": {"fingerprint": description.vocabulary, "size": description.vocabulary_size},
+    }
+    replace_file(folder / SETTINGS, (json.dumps(plain, indent=1, sort_keys=True) + "\n").encode())
+
+
+def read_description(folder: Path) -> RunDescription | None:
+    """The description of the run in this folder; None where there is none."""
+    path = folder / SETTINGS
+    try:
+        plain = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise RunError(f"{path}: not JSON ({error}); give the run another folder") from error
+    try:
+        if plain["format"] != FORMAT:
+            raise RunError(f"{path}: format {plain['format']!r}, this version reads {FORMAT!r}")
+        return RunDescription(
+            make_settings(plain["settings"], where=str(path)),
+            tuple(Path(os.path.normpath(folder / entry["folder"])) for entry in plain["shards"]),
+            tuple(entry["manifest_sha256"] for entry in plain["shards"]),
+            plain["vocabulary"]["fingerprint"],
+            plain["vocabulary"]["size"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: not the description of a run ({error}); give the run another folder") from error
+
+
+def refuse_other_run(folder: Path, found: RunDescription, wanted: RunDescription) -> None:
+    """RunError where the run in the folder is not the one that this command describes."""
+    theirs, ours = training_fields(found.settings), training_fields(wanted.settings)
+    differing = [f"{name} {theirs[name]} (now {ours[name]})" for name in ours if theirs[name] != ours[name]]
+    if found.vocabulary != wanted.vocabulary:
+        differing.append(f"vocabulary {found.vocabulary[:16]} (now {wanted.vocabulary[:16]})")
+    if found.manifests != wanted.manifests:
+        theirs_short, ours_short = (", ".join(name[:16] for name in each.manifests) for each in (found, wanted))
+        differing.append(f"shards of manifest {theirs_short} (now {ours_short})")
+    if differing:
+        raise RunError(
+            f"{folder} holds a run with {'; '.join(differing)}: repeat its settings, or name another --output"
+        )
+
+
+def open_order(folder: Path) -> tuple[Order, RunDescription]:
+    """The order of the run in this folder, from its settings.json and its shards alone."""
+    description = read_description(folder)
+    if description is None:
+        raise RunError(f"{folder} holds no run: there is no {SETTINGS}")
+    runs = open_runs(description.folders)
+    for run, expected in zip(runs, description.manifests, strict=True):
+        if run.fingerprint != expected:
+            raise RunError(f"{run.folder}: its manifest is {run.fingerprint[:16]}, the run read {expected[:16]}")
+    return Order(Source(runs, split="train"), packing_rules(description.settings)), description
+
+
+def read_log(folder: Path) -> Iterator[Mapping[str, object]]:
+    """The lines of log.jsonl; a last line that was cut off by a crash is left out."""
+    try:
+        lines = (folder / LOG).read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):
+                return
+            raise RunError(f"{folder / LOG}:{number}: not JSON ({error})") from error
+        yield entry
+
+
+def truncate_log(folder: Path, update: int) -> None:
+    """Takes from log.jsonl what came after an update, so that a resumed run logs no update twice."""
+    kept = [entry for entry in read_log(folder) if isinstance(at := entry.get("update"), int) and at <= update]
+    replace_file(folder / LOG, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
+
+
+def first_sample_of(folder: Path, update: int) -> tuple[int, SampleId]:
+    """The last logged update up to this one, and its first sample: where to count from."""
+    known = (1, SampleId(0, 0, 0))
+    for entry in read_log(folder):
+        at, place = entry.get("update"), entry.get("place")
+        if isinstance(at, int) and isinstance(place, list) and known[0] <= at <= update:
+            known = (at, SampleId(*place))
+    return known
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all, and not before its bytes are on the disk."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)

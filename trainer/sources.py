@@ -1,0 +1,119 @@
+"""The finished runs that a training reads: their manifests, checked to belong together, and their blocks.
+
+In: folders with a manifest. Out: `Source`, which numbers the blocks of a split and reads any of them. The rule:
+only what the manifests list is opened, and every block is verified against them before it is used.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bpe.errors import ShardError
+from bpe.manifest import FILE_NAME, Manifest, ShardEntry, VocabularyEntry, parse_manifest
+from bpe.shards import Shard, ShardBlock, open_shard
+
+_OPEN_SHARDS = 64  # a run may have tens of thousands; only those of the current window are needed
+
+
+class Run(NamedTuple):
+    """A finished run of shards."""
+
+    folder: Path
+    manifest: Manifest
+    fingerprint: str  # sha256 of the manifest's file
+
+
+class BlockPlace(NamedTuple):
+    """Where a block is stored."""
+
+    run: int  # ordinal among the runs of the source
+    shard: ShardEntry
+    block: int  # of the shard
+
+
+def open_runs(folders: Sequence[str | Path]) -> tuple[Run, ...]:
+    """The runs in these folders, all encoded with one vocabulary; ShardError names what does not fit."""
+    runs = tuple(_open_run(Path(folder)) for folder in folders)
+    first = vocabulary_of(runs[:1])
+    for run in runs[1:]:
+        other = vocabulary_of((run,))
+        if (other.fingerprint, other.encoding) != (first.fingerprint, first.encoding):
+            raise ShardError(
+                run.folder,
+                "vocabulary",
+                f"{other.encoding} ids of vocabulary {other.fingerprint[:16]}, but {runs[0].folder} holds "
+                f"{first.encoding} ids of {first.fingerprint[:16]}; encode both with one vocabulary",
+            )
+    return runs
+
+
+def vocabulary_of(runs: tuple[Run, ...]) -> VocabularyEntry:
+    """The vocabulary that runs share."""
+    run = runs[0]
+    if run.manifest.vocabulary is None:
+        raise ShardError(run.folder, "vocabulary", "holds documents but no shards; make them with `prep-shards encode`")
+    return run.manifest.vocabulary
+
+
+class Source:
+    """The blocks of one split of some runs, numbered in the order of runs, shards and blocks."""
+
+    def __init__(self, runs: tuple[Run, ...], *, split: str) -> None:
+        self.runs = runs
+        self.split = split
+        self.name = ", ".join(str(run.folder) for run in runs)
+        self._shards = [
+            (number, shard) for number, run in enumerate(runs) for shard in run.manifest.shards if shard.split == split
+        ]
+        counts = [shard.blocks.offset.size for _, shard in self._shards]
+        self._ends = np.cumsum(np.array(counts, dtype=np.int64))
+        self.n_tokens = sum(shard.n_tokens for _, shard in self._shards)
+        self._open: OrderedDict[int, Shard] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Number of blocks."""
+        return int(self._ends[-1]) if self._ends.size else 0
+
+    def place(self, number: int) -> BlockPlace:
+        """Where block `number` is stored."""
+        shard = int(np.searchsorted(self._ends, number, side="right"))
+        run, entry = self._shards[shard]
+        return BlockPlace(run, entry, number - int(self._ends[shard]) + entry.blocks.offset.size)
+
+    def read(self, number: int) -> ShardBlock:
+        """Block `number`, verified; ShardError names the shard that cannot be trusted."""
+        shard = int(np.searchsorted(self._ends, number, side="right"))
+        return self._shard(shard).block(self.place(number).block)
+
+    def _shard(self, number: int) -> Shard:
+        if number not in self._open:
+            run, entry = self._shards[number]
+            self._open[number] = open_shard(self.runs[run].folder / entry.name, entry)
+            if len(self._open) > _OPEN_SHARDS:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(number)
+        return self._open[number]
+
+
+def concatenate_blocks(blocks: Sequence[ShardBlock]) -> tuple[npt.NDArray[np.uint16], ...]:
+    """Tokens, sentence lengths and sentences per document of several blocks, as one block's."""
+    return (
+        np.concatenate([block.tokens for block in blocks]),
+        np.concatenate([block.sentence_lengths for block in blocks]),
+        np.concatenate([block.sentences_per_document for block in blocks]),
+    )
+
+
+def _open_run(folder: Path) -> Run:
+    file = folder / FILE_NAME if folder.is_dir() else folder
+    try:
+        data = file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ShardError(file, "", "no manifest, so there is no finished run here; finish the run first") from error
+    manifest = parse_manifest(data, path=str(file))
+    return Run(file.parent, manifest, hashlib.sha256(data).hexdigest())
