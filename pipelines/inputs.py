@@ -122,7 +122,7 @@ def plan_splits(n_bytes: int, *, limit_bytes: int | None = None) -> list[tuple[i
 
 
 def write_input_list(inputs: Sequence[InputFile], path: str) -> None:
-    """One line a file: name, location, bytes, with tabs between. Where locations hold keys, its owner alone reads it."""
+    """One line a file: name, location, bytes, with tabs between; private where a location holds a credential."""
 
     def write(stream: BinaryIO) -> None:
         for file in inputs:
@@ -209,13 +209,13 @@ def _expand_in_store(url: str) -> list[InputFile]:
 
 def _file_of_url(url: str) -> InputFile:
     """Named by the path of the URL: the query may hold a key, and the host says nothing of the file."""
-    return _make(urlsplit(url).path.lstrip("/"), url)
+    return _make(urlsplit(redact_credentials(url)).path.lstrip("/"), url)
 
 
 def _read_lists(lists: list[InputFile], crawl_root: str | None) -> list[InputFile]:
     files = []
     for one in lists:
-        shown = redact_credentials(one.location)
+        shown = _shown(one.location)
         with open_input(one.location) as stream:
             lines = read_path_lines(stream, name=shown)
         if not lines:
@@ -245,12 +245,16 @@ def _list_month(year: int, month: int, crawl_root: str) -> list[InputFile]:
 
 def _make(name: str, location: str, n_bytes: int | None = None) -> InputFile:
     """An input file under a name that may be written down; ValueError where none can be."""
-    shown = redact_credentials(location)
+    shown = _shown(location)
     if _UNPRINTABLE.search(name) or _UNPRINTABLE.search(location):
         raise ValueError(f"{shown!r}: the name has control characters or is not UTF-8; rename the file")
     if not name or name == "." or name.startswith(("/", "../")) or name == ".." or "/../" in f"/{name}/":
         raise ValueError(f"{shown}: no relative name can be made of this; name a file")
     return InputFile(name, location, n_bytes)
+
+
+def _shown(location: str) -> str:
+    return redact_credentials(location) if is_url(location) else location
 
 
 def _distinct(files: Iterable[InputFile]) -> list[InputFile]:
@@ -264,7 +268,7 @@ def _distinct(files: Iterable[InputFile]) -> list[InputFile]:
     for one, other in itertools.pairwise(ordered):
         if one.name == other.name:
             raise ValueError(
-                f"{redact_credentials(one.location)} and {redact_credentials(other.location)} would both be called"
+                f"{_shown(one.location)} and {_shown(other.location)} would both be called"
                 f" {one.name!r}; name them by one pattern over the folder above, so that their paths tell them apart"
             )
     return ordered

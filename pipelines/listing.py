@@ -15,15 +15,16 @@ from xml.etree import ElementTree
 from corpora.errors import RecordError
 from corpora.urls import redact_credentials
 from pipelines.ranged import open_ranged
-from pipelines.storage import is_url, join, list_files, open_read, size_of
+from pipelines.storage import join, list_sizes, open_read
 from pipelines.web_requests import Patience, read_whole
 
 DEFAULT_CRAWL_ROOT = "https://data.commoncrawl.org"
 FIRST_MONTH = (2016, 8)
 MAX_LIST_BYTES = 256 << 20  # of a list, unpacked: a million paths are 60 MB
 MAX_PAGE_BYTES = 16 << 20  # of one page of a store's listing; 1,000 keys are 0.3 MB
-_MONTH = re.compile(r"(\d{4})-(\d{2})")
+_MONTH = re.compile(r"([0-9]{4})-([0-9]{2})")
 _WARC = ".warc.gz"
+_OUTSIDE = re.compile(r"^/|(^|/)\.\.(/|$)|://|[\x00-\x1f\x7f]")
 
 Month = tuple[int, int]
 
@@ -68,7 +69,8 @@ def list_month_paths(
     folder = month_folder(year, month)
     try:
         with _open_below(crawl_root, f"{folder}/warc.paths.gz", patience) as stream:
-            lines = read_path_lines(stream, name=redact_credentials(join(crawl_root, folder, "warc.paths.gz")))
+            name = redact_credentials(join(crawl_root, folder, "warc.paths.gz"))
+            lines = _check_below_root(read_path_lines(stream, name=name), name)
     except (FileNotFoundError, PermissionError) as error:
         # Stores answer "denied" for what is not there to those who may not list it.
         found = sorted(set(_list_folder(crawl_root, folder, patience, error)))
@@ -83,7 +85,7 @@ def read_path_lines(stream: BinaryIO, *, name: str) -> list[str]:
     """The lines of a list of paths, plain or gzip, without blank ones and # comments; RecordError if it is damaged."""
     data = _unpack(stream, name=name)
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RecordError(name, error.start, "not UTF-8 text", remedy="is this a list of paths?") from error
     lines = (line.strip() for line in text.splitlines())
@@ -134,13 +136,9 @@ def _open_below(root: str, path: str, patience: Patience) -> BinaryIO:
 
 def _list_folder(root: str, folder: str, patience: Patience, absent: OSError) -> Iterator[ListedFile]:
     """The WARC files of a folder, by whatever way its root can be listed; raises `absent` where there is none."""
-    if not is_url(root):
-        for name in list_files(join(root, folder), f"*{_WARC}"):
-            yield ListedFile(f"{folder}/{name}", size_of(join(root, folder, name)))
-        return
     if not root.startswith(("http://", "https://")):
-        for name in list_files(join(root, folder), f"*{_WARC}"):
-            yield ListedFile(f"{folder}/{name}", None)
+        for name, n_bytes in list_sizes(join(root, folder), f"*{_WARC}"):
+            yield ListedFile(f"{folder}/{name}", n_bytes)
         return
     base = urlsplit(root).path.strip("/")
     try:
@@ -150,6 +148,13 @@ def _list_folder(root: str, folder: str, patience: Patience, absent: OSError) ->
     for key in keys:
         if key.path.endswith(_WARC):
             yield key._replace(path=key.path.removeprefix(f"{base}/") if base else key.path)
+
+
+def _check_below_root(lines: list[str], name: str) -> list[str]:
+    for number, line in enumerate(lines, start=1):
+        if _OUTSIDE.search(line):
+            raise RecordError(name, 0, f"line {number}: {line[:80]!r} is no path below the crawl's root")
+    return lines
 
 
 def _unpack(stream: BinaryIO, *, name: str) -> bytes:
@@ -189,6 +194,8 @@ def _parse_page(page: bytes, *, name: str) -> tuple[list[ListedFile], str]:
     for contents in root:
         if _local(contents.tag) == "Contents":
             fields = {_local(field.tag): field.text or "" for field in contents}
+            if not fields.get("Key"):
+                raise RecordError(name, 0, "a key without a name", remedy="check the address")
             files.append(ListedFile(fields["Key"], int(fields["Size"]) if fields.get("Size") else None))
     fields = {_local(field.tag): field.text or "" for field in root}
     if fields.get("IsTruncated") == "true" and not fields.get("NextContinuationToken"):

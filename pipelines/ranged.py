@@ -34,6 +34,10 @@ class ChangedError(OSError):
     """The file on the server is no longer the one that we began to read."""
 
 
+class RangeIgnoredError(OSError):
+    """The server sends the whole file whatever is asked for, and the byte wanted is too far into it."""
+
+
 class RangedFile(io.RawIOBase):
     """A seekable, read-only file over http(s). Not safe for two threads at once.
 
@@ -163,7 +167,9 @@ class RangedFile(io.RawIOBase):
         if status == 416:
             raise OSError(f"{self.name}: the server refuses to send byte {start} of {size}; {_DOWNLOAD}")
         if start - first > SKIP_FROM_START_BYTES:
-            raise OSError(f"{self.name}: the server ignores Range, so byte {start} is out of reach; {_DOWNLOAD}")
+            raise RangeIgnoredError(
+                f"{self.name}: the server ignores Range, so byte {start} is out of reach; {_DOWNLOAD}"
+            )
         return Body(response, first, end, self._patience)
 
     def _place(self, status: int, headers: Mapping[str, str], start: int) -> tuple[int, int, int]:

@@ -6,6 +6,7 @@ naming the path, and leaves nothing half-written behind that has a name a reader
 """
 
 import errno
+import functools
 import hashlib
 import importlib
 import io
@@ -71,7 +72,7 @@ def write_atomically(path: str, write: Callable[[BinaryIO], T], *, mode: int = 0
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
     return result
 
 
@@ -124,7 +125,12 @@ def size_of(path: str) -> int:
 
 def list_files(folder: str, pattern: str = "*") -> list[str]:
     """Names of the files of a folder that match, sorted, subfolders left out; none where there is no folder."""
-    return sorted(name for name in _all_files(folder) if fnmatchcase(name, pattern))
+    return [name for name, _ in list_sizes(folder, pattern)]
+
+
+def list_sizes(folder: str, pattern: str = "*") -> list[tuple[str, int]]:
+    """`list_files` with the bytes of each file, at the cost of one listing."""
+    return sorted((name, n_bytes) for name, n_bytes in _all_files(folder) if fnmatchcase(name, pattern))
 
 
 def open_read(path: str) -> BinaryIO:
@@ -191,6 +197,7 @@ def open_store(url: str) -> tuple[Any, str]:
     options: dict[str, object] = {"use_listings_cache": False}
     try:
         if scheme in ("s3", "s3a"):
+            importlib.import_module("s3fs")
             options["anon"] = not _has_aws_credentials()
         store, key = fsspec.core.url_to_fs(url, **options)
     except ImportError as error:
@@ -202,8 +209,12 @@ def open_store(url: str) -> tuple[Any, str]:
     return store, str(key)
 
 
+@functools.cache
 def _has_aws_credentials() -> bool:
-    """Whether this machine has keys for S3; without any, public buckets are read anonymously."""
+    """Whether this machine has keys for S3; without any, public buckets are read anonymously.
+
+    Asked once: off Amazon's machines the question may take seconds.
+    """
     return importlib.import_module("botocore.session").Session().get_credentials() is not None
 
 
@@ -218,14 +229,14 @@ class _SyncedFile(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            raise _cannot_write(error, self._final_path) from error
+            raise cannot_write(error, self._final_path) from error
 
     def close(self) -> None:
         try:
             if not self.closed:
                 os.fsync(self.fileno())
         except OSError as error:
-            raise _cannot_write(error, self._final_path) from error
+            raise cannot_write(error, self._final_path) from error
         finally:
             super().close()
 
@@ -234,7 +245,7 @@ def _create(temporary: Path, path: Path, mode: int) -> BinaryIO:
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     except OSError as error:
-        raise _cannot_write(error, path) from error
+        raise cannot_write(error, path) from error
     return io.BufferedWriter(_SyncedFile(descriptor, path), buffer_size=1 << 20)
 
 
@@ -242,22 +253,22 @@ def _rename(temporary: Path, path: Path) -> None:
     try:
         temporary.replace(path)
     except OSError as error:
-        raise _cannot_write(error, path) from error
+        raise cannot_write(error, path) from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Makes a rename last through a power failure."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network and FUSE file systems that cannot
-            raise _cannot_write(error, folder) from error
+            raise cannot_write(error, folder) from error
     finally:
         os.close(descriptor)
 
 
-def _cannot_write(error: OSError, path: Path) -> OSError:
+def cannot_write(error: OSError, path: Path) -> OSError:
     """The same kind of error, naming the file that was to be written and not the temporary one."""
     remedies = {
         errno.ENOSPC: "free some space and run again",
@@ -284,17 +295,17 @@ def _put(url: str, write: Callable[[BinaryIO], T]) -> T:
     return result
 
 
-def _all_files(folder: str) -> list[str]:
+def _all_files(folder: str) -> list[tuple[str, int]]:
     if is_url(folder):
         store, key = open_store(folder)
         try:
-            entries = store.ls(key, detail=True)
+            entries = [entry for entry in store.ls(key, detail=True) if entry["type"] == "file"]
         except FileNotFoundError:
             return []
-        return [str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file"]
+        return [(str(entry["name"]).rsplit("/", 1)[-1], int(entry["size"])) for entry in entries]
     try:
         with os.scandir(local_path(folder) or ".") as entries:
-            return [entry.name for entry in entries if entry.is_file()]
+            return [(entry.name, entry.stat().st_size) for entry in entries if entry.is_file()]
     except FileNotFoundError:
         return []
 

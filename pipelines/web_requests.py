@@ -238,12 +238,11 @@ class _HeaderDeadline:
         timer.daemon = True
         timer.start()
         try:
-            response = super().getresponse()  # type: ignore[misc]  # of the connection this is mixed into
+            return super().getresponse()  # type: ignore[misc]  # of the connection this is mixed into
         finally:
             timer.cancel()
-        if late.is_set():  # http.client takes a header that breaks off for a complete one
-            raise TimeoutError(f"no complete header within {self.header_deadline_s:g} s")
-        return response
+            if late.is_set():  # whatever came: http.client takes a header that breaks off for a complete one
+                raise TimeoutError(f"no complete header within {self.header_deadline_s:g} s")
 
 
 class _DeadlineAdapter(HTTPAdapter):
