@@ -64,7 +64,7 @@ def main() -> None:
     requests, answers = _take_pipes()
     faulthandler.enable(all_threads=False)  # says on stderr where a segmentation fault happened
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    task = pickle.loads(_read_message(requests) or b"")
+    task = pickle.loads(_read_message(requests))
     assert isinstance(task, Task)
     die_with_parent(task.lifeline, task.parent)
     _limit_process(task.memory_bytes)
@@ -224,21 +224,21 @@ def _write_all(pipe: int, data: bytes) -> None:
             _leave()
 
 
-def _read_message(pipe: int) -> bytes:
-    """The next message, b"" at the end of the requests."""
+def _read_message(pipe: int) -> bytearray:
+    """The next message, empty at the end of the requests."""
     header = _read_exactly(pipe, REQUEST.size)
-    return _read_exactly(pipe, REQUEST.unpack(header)[0]) if header else b""
+    return _read_exactly(pipe, REQUEST.unpack(header)[0]) if header else header
 
 
-def _read_exactly(pipe: int, n_bytes: int) -> bytes:
-    parts = []
-    while n_bytes:
-        part = os.read(pipe, min(n_bytes, 1 << 20))
-        if not part:
-            return b""  # the parent went away in mid-message: the same as no message
-        parts.append(part)
-        n_bytes -= len(part)
-    return b"".join(parts)
+def _read_exactly(pipe: int, n_bytes: int) -> bytearray:
+    buffer = bytearray(n_bytes)
+    rest = memoryview(buffer)
+    while rest:
+        n_read = os.readv(pipe, [rest])
+        if not n_read:
+            return bytearray()  # the parent went away in mid-message: the same as no message
+        rest = rest[n_read:]
+    return buffer
 
 
 def _leave() -> NoReturn:

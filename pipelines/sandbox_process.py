@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
@@ -74,7 +75,7 @@ class ChildProcess:
         self.resident_bytes = 0
         self._cpu_s = max(1, ceil(cpu_s))
         self._timeout_s = timeout_s
-        self._outbox = memoryview(b"")
+        self._outbox: deque[memoryview] = deque()  # never joined: a batch is megabytes
         self._inbox = bytearray()
         self._stderr = bytearray()
         self._ended = False
@@ -161,10 +162,9 @@ class ChildProcess:
 
     def _post(self, message: object) -> None:
         payload = pickle.dumps(message, protocol=5)
-        rest = bytes(self._outbox)
-        self._outbox = memoryview(b"".join((rest, wire.REQUEST.pack(len(payload)), payload)))
-        if not rest:
+        if not self._outbox:
             self._selector.register(self._requests, selectors.EVENT_WRITE)
+        self._outbox += (memoryview(wire.REQUEST.pack(len(payload))), memoryview(payload))
 
     def _next_frame(self, timeout_s: float) -> Answer | Failure:
         self._moved_at = time.monotonic()  # only time spent waiting here counts: the caller may be slow
@@ -208,12 +208,14 @@ class ChildProcess:
 
     def _write_requests(self) -> bool:
         try:
-            n_bytes = os.write(self._requests, self._outbox)
+            n_bytes = os.write(self._requests, self._outbox[0])
+            self._outbox[0] = self._outbox[0][n_bytes:]
+            if not self._outbox[0]:
+                self._outbox.popleft()
         except BlockingIOError:
             return False
         except BrokenPipeError:  # it died: its last answers are still to be read
-            n_bytes = len(self._outbox)
-        self._outbox = self._outbox[n_bytes:]
+            self._outbox.clear()
         if not self._outbox:
             self._selector.unregister(self._requests)
         return True
