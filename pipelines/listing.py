@@ -88,7 +88,7 @@ def read_path_lines(stream: BinaryIO, *, name: str) -> list[str]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RecordError(name, error.start, "not UTF-8 text", remedy="is this a list of paths?") from error
-    lines = (line.strip() for line in text.splitlines())
+    lines = (line.strip() for line in text.split("\n"))
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -160,10 +160,12 @@ def _check_below_root(lines: list[str], name: str) -> list[str]:
 def _unpack(stream: BinaryIO, *, name: str) -> bytes:
     head = stream.read(2)
     stream.seek(0)
-    if head != b"\x1f\x8b":
-        data = stream.read(MAX_LIST_BYTES + 1)
-    else:
+    if head == b"\x1f\x8b":
         data = _inflate(stream, name)
+    elif name.endswith(".gz"):
+        raise RecordError(name, 0, "not gzip, though it is called so", remedy="fetch it again")
+    else:
+        data = stream.read(MAX_LIST_BYTES + 1)
     if len(data) > MAX_LIST_BYTES:
         raise RecordError(name, 0, f"more than {MAX_LIST_BYTES >> 20} MiB", remedy="is this a list of paths?")
     return data

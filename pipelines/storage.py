@@ -304,8 +304,8 @@ def _all_files(folder: str) -> list[tuple[str, int]]:
             return []
         return [(str(entry["name"]).rsplit("/", 1)[-1], int(entry["size"])) for entry in entries]
     try:
-        with os.scandir(local_path(folder) or ".") as entries:
-            return [(entry.name, entry.stat().st_size) for entry in entries if entry.is_file()]
+        with os.scandir(local_path(folder) or ".") as found:
+            return [(entry.name, entry.stat().st_size) for entry in found if entry.is_file()]
     except FileNotFoundError:
         return []
 

@@ -114,6 +114,15 @@ def test_a_list_that_breaks_off_is_an_error_and_never_a_shorter_month(tmp_path: 
         list_month_paths(2016, 9, crawl_root=str(tmp_path))
 
 
+@pytest.mark.parametrize("data", [b"", b"\x1f", f"{FOLDER}/a.warc.gz\n".encode()])
+def test_a_list_called_gz_that_is_not_gzip_is_an_error(tmp_path: Path, data: bytes) -> None:
+    folder = tmp_path / FOLDER
+    folder.mkdir(parents=True)
+    (folder / "warc.paths.gz").write_bytes(data)
+    with pytest.raises(RecordError, match="not gzip, though it is called so; fetch it again"):
+        list_month_paths(2016, 9, crawl_root=str(tmp_path))
+
+
 @pytest.mark.parametrize("at", [0.3, 0.6, 0.99])
 def test_a_list_with_a_flipped_byte_is_an_error(tmp_path: Path, at: float) -> None:
     folder = tmp_path / FOLDER
