@@ -1,0 +1,127 @@
+"""What the subcommands of `inspect-shards` do: flags in, lines to print and an exit status out."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from inspection import lookup, rows, samples, show, summary, trace, verify
+from inspection.errors import NotFoundError
+from inspection.lookup import Record
+from inspection.run_folder import RunFolder, open_run
+from trainer.plan import SampleId
+
+
+class Answer(NamedTuple):
+    """What a command prints and exits with."""
+
+    lines: list[str]
+    status: int = 0
+
+
+def summarise(flags: argparse.Namespace) -> Answer:
+    runs = [open_run(place) for place in flags.out]
+    if flags.json:
+        return _as_json({"runs": [summary.summary_values(run) for run in runs]})
+    return _paragraphs([summary.summary_lines(run) for run in runs], gap=2)
+
+
+def show_records(flags: argparse.Namespace) -> Answer:
+    run = open_run(flags.out)
+    if flags.document is not None or flags.shard is not None:
+        record = _find_asked(run, flags)
+        if flags.json:
+            return _as_json(show.record_values(run, record))
+        return Answer(show.record_lines(run, record, with_ids=flags.ids, max_chars=flags.chars))
+    if flags.rejected:
+        rejections = show.list_rejections(run, reason=flags.reason, limit=flags.limit)
+        if flags.json:
+            return _as_json({"rejected": [show.rejection_values(one) for one in rejections]})
+        return Answer(show.rejection_lines(rejections) if rejections else ["nothing was rejected"])
+    documents = show.list_documents(run, limit=flags.limit)
+    if flags.json:
+        return _as_json({"documents": [one._asdict() for one in documents]})
+    return Answer(show.listed_lines(documents) if documents else ["no documents"])
+
+
+def verify_files(flags: argparse.Namespace) -> Answer:
+    run = open_run(flags.out)
+    files, n_bytes = verify.count_files(run), verify.count_bytes(run)
+    with tqdm(
+        total=n_bytes, desc="verify", unit="B", unit_scale=True, leave=False, dynamic_ncols=True, file=sys.stderr,
+        disable=True if flags.quick else None,  # None: shown on a terminal only
+    ) as bar:  # fmt: skip
+        faults = list(verify.verify_run(run, quick=flags.quick, advance=bar.update))
+    status = 1 if faults else 0
+    if flags.json:
+        values = [fault._asdict() for fault in faults]
+        answer = {"ok": not faults, "quick": flags.quick, "files": files, "bytes": n_bytes, "faults": values}
+        return _as_json(answer, status=status)
+    if faults:
+        n = len(faults)
+        return Answer([*map(verify.fault_line, faults), f"{run.path}: {n} fault{'' if n == 1 else 's'}"], status)
+    how = "there and of the right size" if flags.quick else "every byte is what the manifest says"
+    documents = run.manifest.counts.documents
+    return Answer([f"OK {run.path}: {files:,} files, {n_bytes:,} bytes, {documents:,} documents; {how}"])
+
+
+def trace_back(flags: argparse.Namespace) -> Answer:
+    run = open_run(flags.out)
+    warc_root = trace.open_warc_root(flags.warc_root)
+    if flags.run is not None:
+        traced = [
+            samples.trace_sample(training, sample, warc_root=warc_root)
+            for training in [samples.open_training_run(flags.run, run)]
+            for sample in _find_samples(training, flags)
+        ]
+        if flags.json:
+            return _as_json({"samples": [samples.sample_values(one) for one in traced]})
+        return _paragraphs([samples.sample_lines(one) for one in traced])
+    if flags.url is not None:
+        records = lookup.find_records_of_url(run, flags.url)[: flags.limit]
+    else:
+        records = [_find_asked(run, flags)]
+    traces = [trace.trace_record(record, warc_root=warc_root) for record in records]
+    if flags.json:
+        return _as_json({"records": [trace.trace_values(one) for one in traces]})
+    return _paragraphs([trace.trace_lines(one) for one in traces])
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], Answer]] = {
+    "summary": summarise,
+    "show": show_records,
+    "verify": verify_files,
+    "trace": trace_back,
+}
+
+
+def _find_asked(run: RunFolder, flags: argparse.Namespace) -> Record:
+    if flags.document is not None:
+        return lookup.find_record(run, rows.parse_id(flags.document))
+    return lookup.find_record_at(run, flags.shard, flags.block, flags.position)
+
+
+def _find_samples(training: samples.TrainingRun, flags: argparse.Namespace) -> list[SampleId]:
+    if flags.sample is not None:
+        return [samples.parse_sample(flags.sample)]
+    batch = samples.find_samples(training, flags.update)
+    if flags.row is None:
+        return batch[: flags.limit]
+    if flags.row >= len(batch):
+        raise NotFoundError(f"update {flags.update} has rows 0 to {len(batch) - 1}, there is no row {flags.row}")
+    return [batch[flags.row]]
+
+
+def _as_json(values: object, *, status: int = 0) -> Answer:
+    return Answer([json.dumps(values, ensure_ascii=False, indent=2)], status)
+
+
+def _paragraphs(many: list[list[str]], *, gap: int = 1) -> Answer:
+    """Several answers, empty lines between them."""
+    lines: list[str] = []
+    for paragraph in many:
+        lines += ([""] * gap if lines else []) + paragraph
+    return Answer(lines)
