@@ -10,9 +10,10 @@ byte becomes U+FFFD and the text after it is kept); else the next one is asked, 
     detector   the letters themselves (resiliparse's uchardet; charset-normalizer where that knows nothing)
     cp1252     no better idea
 
-Two ways of being wrong are common enough to step past a declaration: a body of valid UTF-8 that is declared to be
-something older, and UTF-16 declared for bytes without a single NUL. Control characters that HTML ignores and lxml
-refuses (NUL among them) are left out of the text; line breaks, tabs and form feeds stay.
+Some declarations are known to be wrong, and passed over although they would decode: a body of valid UTF-8 that is
+declared to be something older, UTF-16 declared for bytes without a single NUL, or the other way round. Control
+characters that HTML ignores and lxml refuses (NUL among them) are left out of the text; line breaks, tabs and form
+feeds stay.
 """
 
 import re
@@ -113,17 +114,21 @@ def _read_meta(attributes: bytes) -> bytes:
 
 
 def _find_by_structure(body: bytes) -> Charset | None:
-    """Encodings that would pass for ASCII: UTF-16 without a mark has a NUL beside every letter of its markup."""
+    """Encodings that would pass for ASCII or UTF-8."""
     if b"\x1b$" in body and body.isascii():
         return ISO_2022_JP
+    return _find_utf_16(body)
+
+
+def _find_utf_16(body: bytes) -> Charset | None:
+    """UTF-16 without a mark: a tenth of the bytes of one parity, if only those of tags and spaces, are NUL."""
     head = body[:1024]
-    n_pairs = len(head) // 2
-    if n_pairs < 2 or b"\0" not in head:
+    if b"\0" not in head:
         return None
     n_even, n_odd = head[0::2].count(0), head[1::2].count(0)
-    if n_odd * 5 >= n_pairs * 2 and not n_even:
-        return UTF_16_LE
-    return UTF_16_BE if n_even * 5 >= n_pairs * 2 and not n_odd else None
+    if min(n_even, n_odd) or max(n_even, n_odd) < max(2, len(head) // 20):
+        return None
+    return UTF_16_LE if n_odd else UTF_16_BE
 
 
 def _find_utf_8(_body: bytes) -> Charset | None:
@@ -151,6 +156,8 @@ def _is_contradicted(body: bytes, charset: Charset) -> bool:
     """Whether the bytes cannot be what is declared, although they would decode."""
     if charset in (UTF_16_LE, UTF_16_BE):
         return b"\0" not in body[:_PRESCAN_BYTES]
+    if _find_utf_16(body):
+        return True
     if charset == UTF_8 or body.isascii():
         return False
     try:

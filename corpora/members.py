@@ -15,7 +15,6 @@ PIECE_BYTES = 1 << 18  # taken from zlib at once
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
 _RESERVED_FLAGS = 0xE0
-_GZIP_HEADER_BYTES = 10
 
 # How a feed can end. The last two are also the reasons that damage is booked under.
 COMPLETE = "complete"
@@ -60,6 +59,13 @@ class Window:
             self._load(position)
         first = position - self._base
         return memoryview(self._chunk)[first : first + n_bytes]
+
+    def look(self, position: int, n_bytes: int) -> bytes:
+        """The `n_bytes` from `position`, fewer only at the end of the file."""
+        seen = bytes(self.read(position, n_bytes))
+        while len(seen) < n_bytes and (more := self.read(position + len(seen), n_bytes - len(seen))):
+            seen += more
+        return seen
 
     def find(self, needle: bytes, position: int) -> int:
         """Where `needle` next starts at or after `position`, or -1."""
@@ -109,6 +115,9 @@ class PlainFeed:
     def rewind(self, position: int) -> None:
         """Reads on from an earlier place."""
         self.position, self.outcome = position, ""
+
+    def ends_with(self, suffix: bytes) -> bool:
+        return self._window.look(max(0, self._window.size - len(suffix)), len(suffix)) == suffix
 
     def reaches(self, position: int) -> bool:
         """Whether the file goes on at least to `position`."""
@@ -177,9 +186,7 @@ def _salvage(inflater: "zlib._Decompress", fed: bytes | memoryview) -> bytes:
 
 def looks_like_member(window: Window, position: int) -> bool:
     """Whether a gzip header, or what is left of one at the end of the file, stands at `position`."""
-    head = bytes(window.read(position, 4))
-    if len(head) < 4 and position + len(head) < window.size:
-        head += bytes(window.read(position + len(head), 4 - len(head)))
+    head = window.look(position, 4)
     return head.startswith(GZIP_MAGIC[: len(head)]) and (len(head) < 4 or not head[3] & _RESERVED_FLAGS)
 
 

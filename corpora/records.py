@@ -24,6 +24,7 @@ _WARC_ANYWHERE = re.compile(rb"WARC/\d{1,3}\.\d{1,3}[ \t]*\r?\n[A-Za-z][A-Za-z0-
 _ARC_TAIL = re.compile(rb" \d{8,20} [^\s]{1,255} [^\s]{1,20}[ \t]*\r?\n")
 _ARC_SCHEME = re.compile(rb"(?:https?|ftp|dns|filedesc|whois|gopher|news|nntp|mailto):")
 _ARC_TRAITS = tuple(re.compile(trait) for trait in (rb":/", rb"\d+\.\d+\.\d+", rb"\d{5,}", rb"\w/\w", rb" \d+\r?$"))
+_LINE_ENDS = re.compile(rb"[\r\n]*")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(r"\s*\d{1,18}\s*", re.ASCII)
 _INCREDIBLE_BYTES = 1 << 40  # no record is this long: a length beyond it is wrong, not large
@@ -111,10 +112,11 @@ def carve(tape: Tape, *, limits: ReadLimits) -> Iterator[CarvedRecord | Break]:
             return
         item = _take_record(tape, limits, is_first) if _form_here(tape) else _pass_junk(tape, limits)
         is_first = False
-        if isinstance(item, Break) and not tape.buffer and tape.feed.outcome not in ("", COMPLETE):
-            # Damage to the feed is why nothing was found in its rest; it is reported once.
-            yield item._replace(reason=tape.feed.outcome, detail=tape.feed.detail)
-            return
+        if isinstance(item, Break) and tape.feed.outcome not in ("", COMPLETE):
+            _drop_blanks(tape, limits)
+            if not tape.buffer:  # damage to the feed is why nothing was found in its rest; it is reported once
+                yield item._replace(reason=tape.feed.outcome, detail=tape.feed.detail)
+                return
         yield item
 
 
@@ -165,17 +167,13 @@ def _resync(tape: Tape, limits: ReadLimits, *, skip: int) -> bool:
 def _drop_blanks(tape: Tape, limits: ReadLimits) -> None:
     dropped = 0
     while dropped <= limits.record_bytes and tape.ensure(1):
-        n_blanks = _count_blanks(tape, 0)
+        blanks = BLANKS.match(tape.buffer)
+        n_blanks = blanks.end() if blanks else 0
         is_all = n_blanks == len(tape.buffer)
         tape.drop(n_blanks)
         dropped += n_blanks
         if not is_all:
             return
-
-
-def _count_blanks(tape: Tape, at: int) -> int:
-    blanks = BLANKS.match(tape.buffer, at)
-    return blanks.end() - at if blanks else 0
 
 
 def _form_here(tape: Tape) -> str:
@@ -270,17 +268,18 @@ def _pass_header(tape: Tape, limits: ReadLimits, first_line: int) -> Break:
 def _pass_short(tape: Tape, limits: ReadLimits, headers: StatusAndHeaders, first_line: int, end: int) -> Break:
     """The feed ended before the record did: its length is wrong, or the rest is missing."""
     position, n_missing = tape.base, end - len(tape.buffer)
-    ends_well = tape.form == WARC and tape.buffer.endswith(b"\r\n\r\n")
     found = _resync(tape, limits, skip=first_line)
-    return _judge_short(tape, Break(position, "", "", headers), n_missing, is_wrong=found or ends_well)
+    return _judge_short(tape, Break(position, "", "", headers), n_missing, is_wrong=found)
 
 
 def _judge_short(tape: Tape, place: Break, n_missing: int, *, is_wrong: bool) -> Break:
-    if tape.feed.outcome == COMPLETE and (is_wrong or tape.feed.end_is_proof):
-        detail = f"the record's length reaches {n_missing} bytes beyond the end"
-        return place._replace(reason="content_length", detail=detail)
     if is_wrong:
         return place._replace(reason="content_length", detail="another record starts inside the length declared")
+    # A plain file that ends in the separator of records was not cut inside one.
+    ends_well = isinstance(tape.feed, PlainFeed) and tape.form == WARC and tape.feed.ends_with(b"\r\n\r\n")
+    if tape.feed.outcome == COMPLETE and (ends_well or tape.feed.end_is_proof or n_missing > _INCREDIBLE_BYTES):
+        detail = f"the record's length reaches {n_missing} bytes beyond the end"
+        return place._replace(reason="content_length", detail=detail)
     return _end_of_feed(tape, place.position, f"the file ends {n_missing} bytes before the record does", place.headers)
 
 
@@ -307,7 +306,7 @@ def _pass_oversized(
         return Break(position, "content_length", "another record starts inside the length declared", headers)
     if not tape.abandoned:
         n_missing = position + end - tape.base
-        return _judge_short(tape, too_large, n_missing, is_wrong=end > _INCREDIBLE_BYTES)
+        return _judge_short(tape, too_large, n_missing, is_wrong=False)
     if not is_first and end <= limits.skip_bytes:
         tape.abandoned = False
         tape.drop(position + end - tape.base)
@@ -317,8 +316,9 @@ def _pass_oversized(
 def _judge_end(tape: Tape, end: int) -> str:
     """Why the record cannot end at `end`: "" when it does, "content_length", or the outcome of the feed."""
     tape.ensure(end + _LOOK_BYTES)
-    after = end + _count_blanks(tape, end)
-    if after >= len(tape.buffer):
+    line_ends = _LINE_ENDS.match(tape.buffer, end)
+    after = line_ends.end() if line_ends else end
+    if after >= len(tape.buffer) or (tape.feed.outcome and not tape.copy(after, len(tape.buffer)).strip(b"\0")):
         return tape.feed.outcome if tape.feed.outcome != COMPLETE else ""
     if _form_at(tape, after):
         return ""

@@ -10,8 +10,10 @@ its own offset; a later one gets the member's offset plus the record's position 
 is one member this is the record's place in the decompressed file.
 
 Limits of what can be known. Bytes flipped inside a member of many records are noticed only when its checksum is
-reached, and all of its records after an undecodable place are lost, under one rejection. A range is in step with the
-file if no member before it is longer than `ReadLimits.sync_bytes` and holds, stored, another crawl's members.
+reached, and all of its records after an undecodable place are lost, under one rejection; so are damaged members that
+stand side by side and cannot be told apart. Ranges add up as long as no gzip member and no record of a plain file is
+longer than `ReadLimits.sync_bytes`: from there on, a record that a crawler stored inside another one, or damage that
+begins just where a range does, can be taken for the file's own or be missed.
 """
 
 import re
@@ -60,6 +62,7 @@ _PAGE_TYPES = frozenset({"response", "resource", "conversion"})
 _DEFAULT_LIMITS = ReadLimits()
 _GZIP = "gzip"
 _FORMAT_BYTES = 1 << 16
+_GZIP_HEAD_BYTES = 64
 _CONTROLS = re.compile("[\\x00-\\x1f\\x7f]")
 _DATE = re.compile(
     r"(\d{4})-(\d\d)(?:-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?)?", re.ASCII
@@ -111,7 +114,7 @@ def read_pages(
 
 def _detect_format(window: Window, limits: ReadLimits) -> str:
     """_GZIP, WARC or ARC by content; where the file's first bytes are damaged, by what is found next."""
-    head = bytes(window.read(0, _FORMAT_BYTES))
+    head = window.look(0, _FORMAT_BYTES)
     if not head:
         return ""
     if head.startswith(GZIP_MAGIC[: len(head)]):
@@ -121,7 +124,8 @@ def _detect_format(window: Window, limits: ReadLimits) -> str:
     member = next_member(window, 0, limits.record_bytes)
     plain = Tape(PlainFeed(window, 0))
     found = find_next_record(plain, skip=0, search_bytes=limits.record_bytes)
-    if member is not None and not (found and plain.base < member):
+    # A first line that stands where gzip's own header ends is in a member that holds its bytes uncompressed.
+    if member is not None and (not found or member < plain.base or plain.base < _GZIP_HEAD_BYTES):
         return _GZIP
     return plain.form if found else ""
 
