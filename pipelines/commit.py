@@ -37,7 +37,7 @@ class RunIdentity(NamedTuple):
     targets: Targets | None
 
 
-class CommitRun(beam.PTransform):  # type: ignore[misc]  # Beam is untyped
+class CommitRun(beam.PTransform):
     """(inputs, part summaries, shard entries) -> the name of the manifest, written last."""
 
     def __init__(self, *, folder: str, identity: RunIdentity, vocabulary: "VocabularyCopy | None") -> None:
@@ -62,7 +62,7 @@ class VocabularyCopy(NamedTuple):
     encoding: str
 
 
-class _WriteManifest(beam.DoFn):  # type: ignore[misc]
+class _WriteManifest(beam.DoFn):
     def __init__(self, folder: str, identity: RunIdentity, vocabulary: VocabularyCopy | None) -> None:
         self.folder, self.identity, self.vocabulary = folder, identity, vocabulary
 

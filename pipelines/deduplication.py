@@ -69,7 +69,7 @@ def choose_keeper(candidates: Iterable[Candidate], reason: str) -> tuple[Candida
     return keeper, [Loser(other.document_id, reason, keeper.document_id) for other in others]
 
 
-class Deduplicate(beam.PTransform):  # type: ignore[misc]  # Beam is untyped
+class Deduplicate(beam.PTransform):
     """Candidates -> kept candidates, and on LOSERS (part name, loser)."""
 
     def __init__(self, rules: DeduplicationRules) -> None:
@@ -109,7 +109,7 @@ def _prefix_key(candidate: Candidate) -> bytes:
     return candidate.prefix_key
 
 
-class _KeyBy(beam.DoFn):  # type: ignore[misc]
+class _KeyBy(beam.DoFn):
     """Candidate -> (key, plain tuple); a document without this key stands alone under its own id."""
 
     def __init__(self, key: Callable[[Candidate], bytes]) -> None:
@@ -122,7 +122,7 @@ class _KeyBy(beam.DoFn):  # type: ignore[misc]
         yield (key or b"\0" + candidate.document_id), tuple(candidate)
 
 
-class _KeepOne(beam.DoFn):  # type: ignore[misc]
+class _KeepOne(beam.DoFn):
     def __init__(self, reason: str) -> None:
         self.reason = reason
 

@@ -40,7 +40,7 @@ class TextRow(NamedTuple):
     text: str
 
 
-class EncodeFiles(beam.DoFn):  # type: ignore[misc]  # Beam is untyped
+class EncodeFiles(beam.DoFn):
     """Input file -> PartSummary; its documents on ENCODED, what identifies it on INPUTS."""
 
     def __init__(self, *, folder: str, rules: ShardRules, counts: ShardCounts, vocabulary: str, by_line: bool) -> None:

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import Any, BinaryIO
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import Metrics
 
 from corpora.documents import RawPage, Rejection
 from corpora.processing import ProcessingSettings
@@ -28,14 +28,14 @@ from pipelines.work_files import WorkSummary, WorkWriter, read_summary
 INPUTS = "inputs"  # side output: one (name, bytes, fingerprint) a file
 
 
-class ReadInputList(beam.DoFn):  # type: ignore[misc]  # Beam is untyped
+class ReadInputList(beam.DoFn):
     """Path of the input list -> one row a file; the job graph stays small however long the list is."""
 
     def process(self, path: str) -> Iterator[Any]:
         yield from read_input_list(path)
 
 
-class PlanSplits(beam.DoFn):  # type: ignore[misc]
+class PlanSplits(beam.DoFn):
     """Input file -> its splits, and on INPUTS what identifies the file."""
 
     def __init__(self, limit_bytes: int | None) -> None:
@@ -48,7 +48,7 @@ class PlanSplits(beam.DoFn):  # type: ignore[misc]
         yield from (tuple(split) for split in splits)
 
 
-class ExtractSplits(beam.DoFn):  # type: ignore[misc]
+class ExtractSplits(beam.DoFn):
     """Split -> (part name, reference to its work file); a split whose work file is there is not read again."""
 
     def __init__(

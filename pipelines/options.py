@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
     """A parser whose complaints are one line, and which takes no flag by its beginning."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"formatter_class": HelpFormatter, "allow_abbrev": False} | options)
+        super().__init__(**{"formatter_class": HelpFormatter, "allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see --help\n")

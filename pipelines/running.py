@@ -16,7 +16,7 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from pipelines.settings import Execution
 
@@ -54,7 +54,7 @@ def run_pipeline(build: Callable[[Any], None], execution: Execution) -> None:
 
 def check_beam_options(execution: Execution, *, known: Sequence[str]) -> None:
     """Raises ValueError for an option that neither we nor Beam know, which Beam itself would drop in silence."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser: Any = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         with contextlib.suppress(argparse.ArgumentError):  # two classes share an option
             options._add_argparse_args(parser)

@@ -108,7 +108,7 @@ def clear_leftovers(output: str, manifest: Manifest, *, keep_work: bool) -> None
 def execution_summary(manifest: Manifest, output: str) -> str:
     """What a person wants to know when a run is over."""
     books, counts = manifest.books, manifest.counts
-    lost = sorted((books.rejected | books.broken).items(), key=lambda pair: (-pair[1], pair[0]))
+    lost = sorted({**books.rejected, **books.broken}.items(), key=lambda pair: (-pair[1], pair[0]))
     lines = [
         f"read {books.read:,} records: kept {books.kept:,},"
         f" rejected {sum(books.rejected.values()):,}, broken {sum(books.broken.values()):,}",

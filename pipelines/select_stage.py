@@ -48,7 +48,7 @@ class PartSummary(NamedTuple):
     statistics: Statistics
 
 
-class ReadCandidates(beam.DoFn):  # type: ignore[misc]  # Beam is untyped
+class ReadCandidates(beam.DoFn):
     """(part name, work file) -> one candidate a document."""
 
     def __init__(self, rules: DeduplicationRules) -> None:
@@ -67,7 +67,7 @@ class ReadCandidates(beam.DoFn):  # type: ignore[misc]  # Beam is untyped
                 )
 
 
-class WriteParts(beam.DoFn):  # type: ignore[misc]
+class WriteParts(beam.DoFn):
     """(part name, its work files and its losers) -> PartSummary; the kept documents, encoded, on ENCODED."""
 
     def __init__(self, *, folder: str, rules: ShardRules, vocabulary: str) -> None:

@@ -86,7 +86,7 @@ def shard_file_name(name: str, key: str, counts: ShardCounts) -> str:
     return f"{name}-{index}-of-{counts.train:05d}"
 
 
-class WriteShards(beam.PTransform):  # type: ignore[misc]  # Beam is untyped
+class WriteShards(beam.PTransform):
     """(shard key, EncodedDocument as a tuple) -> ShardEntry of every shard, written under `folder`."""
 
     def __init__(self, *, folder: str, name: str, rules: ShardRules, counts: Any) -> None:
@@ -102,7 +102,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]  # Beam is untyped
         )  # fmt: skip
 
 
-class _WriteShard(beam.DoFn):  # type: ignore[misc]
+class _WriteShard(beam.DoFn):
     def __init__(self, *, folder: str, name: str, rules: ShardRules) -> None:
         self.folder, self.name, self.rules = folder, name, rules
 
