@@ -19,8 +19,7 @@ from urllib.parse import urlsplit
 
 from corpora.urls import redact_credentials
 from pipelines.listing import DEFAULT_CRAWL_ROOT, list_month_paths, parse_months, read_path_lines
-from pipelines.ranged import RangedFile, open_ranged
-from pipelines.storage import is_url, join, local_path, open_read, open_store, size_of, write_atomically
+from pipelines.storage import is_url, is_web, join, local_path, open_read, open_store, size_of, write_atomically
 
 CRAWL_ENDINGS = (".warc", ".warc.gz", ".arc", ".arc.gz", ".wet", ".wet.gz")
 LIST_ENDINGS = (".txt", ".paths", ".paths.gz")
@@ -74,16 +73,11 @@ def resolve_inputs(
 
 def open_input(location: str) -> BinaryIO:
     """A seekable stream over an input file, wherever it is."""
-    if location.startswith(("http://", "https://")):
-        return open_ranged(location)
     return open_read(location)
 
 
 def size_of_input(location: str) -> int:
     """Bytes of an input file; asks the server of a remote one."""
-    if location.startswith(("http://", "https://")):
-        with RangedFile(location) as file:
-            return file.size
     return size_of(location)
 
 
@@ -147,7 +141,10 @@ def _expand(argument: str, folder_endings: tuple[str, ...]) -> list[InputFile]:
     """The files that one argument names."""
     if not argument:
         raise ValueError("an empty --input names nothing")
-    if argument.startswith(("http://", "https://")):
+    if is_web(argument):
+        if "*" in argument:
+            shown = redact_credentials(argument)
+            raise ValueError(f"--input {shown}: patterns do not work on the web; name files, or a list of them")
         return [_file_of_url(argument)]
     if is_url(argument):
         return _expand_in_store(argument)
@@ -209,7 +206,11 @@ def _expand_in_store(url: str) -> list[InputFile]:
 
 def _file_of_url(url: str) -> InputFile:
     """Named by the path of the URL: the query may hold a key, and the host says nothing of the file."""
-    return _make(urlsplit(redact_credentials(url)).path.lstrip("/"), url)
+    try:
+        path = urlsplit(redact_credentials(url)).path
+    except ValueError as error:
+        raise ValueError(f"--input {redact_credentials(url)}: {error}") from error
+    return _make(re.sub("/+", "/", path).removeprefix("/"), url)
 
 
 def _read_lists(lists: list[InputFile], crawl_root: str | None) -> list[InputFile]:

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from corpora.errors import RecordError
 from corpora.urls import redact_credentials
 from pipelines.ranged import open_ranged
-from pipelines.storage import join, list_sizes, open_read
+from pipelines.storage import is_web, join, list_sizes, open_read
 from pipelines.web_requests import Patience, read_whole
 
 DEFAULT_CRAWL_ROOT = "https://data.commoncrawl.org"
@@ -129,14 +129,12 @@ def _step(start: Month, end: Month) -> Iterator[Month]:
 
 def _open_below(root: str, path: str, patience: Patience) -> BinaryIO:
     location = join(root, path)
-    if location.startswith(("http://", "https://")):
-        return open_ranged(location, patience=patience)
-    return open_read(location)
+    return open_ranged(location, patience=patience) if is_web(location) else open_read(location)
 
 
 def _list_folder(root: str, folder: str, patience: Patience, absent: OSError) -> Iterator[ListedFile]:
     """The WARC files of a folder, by whatever way its root can be listed; raises `absent` where there is none."""
-    if not root.startswith(("http://", "https://")):
+    if not is_web(root):
         for name, n_bytes in list_sizes(join(root, folder), f"*{_WARC}"):
             yield ListedFile(f"{folder}/{name}", n_bytes)
         return

@@ -164,6 +164,8 @@ class RangedFile(io.RawIOBase):
         self._check_version(Version(size, headers.get("ETag", ""), headers.get("Last-Modified", "")))
         if start >= size:
             return None
+        if status == 206 and not start < end <= size:
+            raise OSError(f"{self.name}: got bytes {start} to {end} of {size}, which cannot be; {_DOWNLOAD}")
         if status == 416:
             raise OSError(f"{self.name}: the server refuses to send byte {start} of {size}; {_DOWNLOAD}")
         if start - first > SKIP_FROM_START_BYTES:

@@ -1,6 +1,6 @@
-"""Files on local disks and in object stores behind one small interface; paths are strings.
+"""Files on local disks, in object stores and, to read, on web servers, behind one small interface.
 
-A file appears whole or not at all. Locally it is written under a temporary name in its own folder,
+Paths are strings. A file appears whole or not at all. Locally it is written under a temporary name in its own folder,
 synced, and renamed once; in an object store it is PUT once, complete. Whatever fails raises OSError
 naming the path, and leaves nothing half-written behind that has a name a reader would trust.
 """
@@ -26,12 +26,18 @@ from corpora.urls import redact_credentials
 T = TypeVar("T")
 
 TEMPORARY_PREFIX = ".tmp-"
+_BLOCK_BYTES = 4 << 20  # read ahead in a store; the drivers' own choice, up to 50 MiB, is too much for a look at an end
 _EXTRAS = {"s3": "aws", "s3a": "aws", "gs": "gcp", "gcs": "gcp"}
 
 
 def is_url(path: str) -> bool:
     """Whether a path names something elsewhere; `file://` URLs are local paths in disguise."""
     return "://" in path and not path.startswith("file://")
+
+
+def is_web(path: str) -> bool:
+    """Whether a path is an address on the web, which can only be read."""
+    return path.startswith(("http://", "https://"))
 
 
 def local_path(path: str) -> str:
@@ -109,6 +115,11 @@ class HashingWriter(io.BufferedIOBase):
 
 def exists(path: str) -> bool:
     """Whether there is a file or a folder of this name."""
+    if is_web(path):
+        try:
+            return size_of(path) >= 0
+        except (FileNotFoundError, PermissionError):  # what is not there is often said to be forbidden
+            return False
     if is_url(path):
         store, key = open_store(path)
         return bool(store.exists(key))
@@ -117,6 +128,9 @@ def exists(path: str) -> bool:
 
 def size_of(path: str) -> int:
     """Bytes of a file; FileNotFoundError where there is none."""
+    if is_web(path):
+        with _open_web(path) as stream:
+            return stream.seek(0, os.SEEK_END)
     if is_url(path):
         store, key = open_store(path)
         return int(store.info(key)["size"])
@@ -134,10 +148,12 @@ def list_sizes(folder: str, pattern: str = "*") -> list[tuple[str, int]]:
 
 
 def open_read(path: str) -> BinaryIO:
-    """A seekable stream over a file."""
+    """A seekable stream over a file, on a web server too."""
+    if is_web(path):
+        return _open_web(path)
     if is_url(path):
         store, key = open_store(path)
-        stream: BinaryIO = store.open(key, "rb")
+        stream: BinaryIO = store.open(key, "rb", block_size=_BLOCK_BYTES)
         return stream
     return Path(local_path(path)).open("rb")
 
@@ -186,13 +202,19 @@ def sweep_temporaries(folder: str) -> int:
     return len(names)
 
 
+def _open_web(url: str) -> BinaryIO:
+    from pipelines.ranged import open_ranged
+
+    return open_ranged(url)
+
+
 def open_store(url: str) -> tuple[Any, str]:
     """(fsspec file system, key) of a URL; ValueError saying what to install where its driver is missing."""
     import fsspec
 
     scheme = url.split("://", 1)[0]
-    if scheme in ("http", "https"):
-        raise ValueError(f"{redact_credentials(url)}: a web address can only be read as input; name a folder")
+    if is_web(url):
+        raise ValueError(f"{redact_credentials(url)}: a web address can only be read; name a folder")
     # Runs come and go and other workers write: a listing remembered from before would be a lie.
     options: dict[str, object] = {"use_listings_cache": False}
     try:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import pytest
 
@@ -26,7 +27,7 @@ class Site:
     `faults[path]` is used up fault by fault, one a request; `always[path]` holds for every request.
     A fault is one of: "status 503", "retry-after 1", "drop 1000" (so many bytes of the body, then the
     connection is closed), "stall 1000", "trickle", "trickle header", "ignore range", "cut range 1000",
-    "no length", "no validators", "redirect /other", "wrong range", "no content-range".
+    "no length", "no validators", "redirect /other", "wrong range", "empty range", "no content-range".
     """
 
     def __init__(self) -> None:
@@ -53,7 +54,7 @@ class SiteHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         site = self.site
-        path = self.path.split("?")[0]
+        path = unquote(self.path.split("?")[0])
         headers = self.headers
         site.requests.append(
             Request(self.path, headers.get("Range", ""), headers.get("If-Range", ""), time.monotonic())
@@ -87,7 +88,8 @@ class SiteHandler(BaseHTTPRequestHandler):
             end = min(end, start + int(argument)) if kind == "cut range" else end
         sent = {} if fault == "no validators" else {"ETag": etag, "Last-Modified": "Mon, 26 Sep 2016 21:18:09 GMT"}
         if ranged and fault != "no content-range":
-            sent["Content-Range"] = f"bytes {start + (fault == 'wrong range')}-{end - 1}/{len(body)}"
+            last = start - 1 if fault == "empty range" else end - 1
+            sent["Content-Range"] = f"bytes {start + (fault == 'wrong range')}-{last}/{len(body)}"
         return self.answer(206 if ranged else 200, sent, body[start:end], fault)
 
     def answer(self, status: int, headers: dict[str, str], body: bytes, fault: str = "") -> None:

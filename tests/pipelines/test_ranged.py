@@ -3,10 +3,12 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from corpora.warc import read_pages
 from pipelines.ranged import ChangedError, RangedFile, RangeIgnoredError, open_ranged
 from pipelines.web_requests import Patience, read_whole
 
@@ -226,6 +228,15 @@ def test_a_server_that_sends_another_range_is_refused(held: Any) -> None:
         read_all(held.address)
 
 
+def test_a_range_of_no_bytes_is_refused_and_not_asked_for_for_ever(held: Any) -> None:
+    with RangedFile(held.address, patience=QUICK) as file:
+        file.read(10)
+        held.always["/a.warc.gz"] = "empty range"
+        file.seek(2_000_000)
+        with pytest.raises(OSError, match="got bytes 2000000 to 2000000 of 3000000, which cannot be"):
+            file.read(10)
+
+
 def test_a_file_of_unknown_length_is_refused(held: Any) -> None:
     held.always["/a.warc.gz"] = "no length"
     with pytest.raises(OSError, match="does not say how long the file is; download it"):
@@ -283,3 +294,14 @@ def test_a_small_answer_is_read_whole_without_a_length_and_tried_again(held: Any
 def test_patience_that_cannot_be_is_refused(make: Callable[[], Patience]) -> None:
     with pytest.raises(ValueError, match=r"cannot be negative|above 0"):
         make()
+
+
+def test_records_read_over_a_bad_line_are_those_of_the_file(site: Any, shared_data: Path) -> None:
+    path = shared_data / "ccnews" / "CC-NEWS-STANDIN-dev300.warc.gz"
+    site.files["/a.warc.gz"] = path.read_bytes()
+    site.faults["/a.warc.gz"].extend(["drop 1500000", "status 503", "drop 70001", "cut range 300000"])
+    start, end = 1 << 20, 3 << 20
+    with path.open("rb") as local, open_ranged(f"{site.url}/a.warc.gz", patience=QUICK) as remote:
+        expected = list(read_pages(local, source="a", start=start, end=end))
+        assert list(read_pages(remote, source="a", start=start, end=end)) == expected
+    assert len(expected) > 20

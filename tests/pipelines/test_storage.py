@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -291,6 +291,16 @@ def test_places_that_cannot_be_written_to_are_wrong_commands(url: str) -> None:
     with pytest.raises(ValueError, match=r"://host/out: ") as caught:
         write_atomically(url, write(b"-"))
     assert "canary" not in str(caught.value)
+
+
+def test_a_file_on_a_web_server_can_be_looked_at_and_read(site: Any) -> None:
+    site.files["/a b/c"] = b"12345"
+    assert exists(f"{site.url}/a b/c")
+    assert not exists(f"{site.url}/other")
+    assert size_of(f"{site.url}/a b/c") == 5
+    with open_read(f"{site.url}/a b/c") as stream:
+        assert stream.seek(3) == 3
+        assert stream.read() == b"45"
 
 
 def test_local_files_need_no_object_store_library(tmp_path: Path) -> None:
