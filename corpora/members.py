@@ -13,6 +13,9 @@ CHUNK_BYTES = 1 << 18  # read from the file at once
 FEED_BYTES = 1 << 16  # given to zlib at once
 PIECE_BYTES = 1 << 18  # taken from zlib at once
 
+_GLANCE_BYTES = 32
+_CANDIDATE_BYTES = 1 << 20  # read of what may be a member before it must have given something
+
 GZIP_MAGIC = b"\x1f\x8b\x08"
 _RESERVED_FLAGS = 0xE0
 
@@ -67,6 +70,11 @@ class Window:
             seen += more
         return seen
 
+    def glance(self, position: int) -> bytes:
+        """A few bytes from anywhere, without giving up the chunk at hand."""
+        self._stream.seek(position)
+        return self._stream.read(_GLANCE_BYTES)
+
     def find(self, needle: bytes, position: int) -> int:
         """Where `needle` next starts at or after `position`, or -1."""
         while position < self.size:
@@ -112,16 +120,12 @@ class PlainFeed:
         self.position += n_bytes
         return b""
 
-    def rewind(self, position: int) -> None:
-        """Reads on from an earlier place."""
-        self.position, self.outcome = position, ""
-
     def ends_with(self, suffix: bytes) -> bool:
         return self._window.look(max(0, self._window.size - len(suffix)), len(suffix)) == suffix
 
-    def reaches(self, position: int) -> bool:
-        """Whether the file goes on at least to `position`."""
-        return position <= self._window.size
+    def peek(self, position: int) -> bytes | None:
+        """A few bytes from further on, b"" at the end of the file, None beyond it."""
+        return self._window.glance(position) if position <= self._window.size else None
 
 
 class Member:
@@ -137,8 +141,10 @@ class Member:
         self._window = window
         self._inflater = zlib.decompressobj(wbits=31)
 
-    def read(self) -> bytes:
-        while not self.outcome:
+    def read(self, *, max_fed_bytes: int | None = None) -> bytes:
+        """The next piece. Deflate can go on for long without giving a byte; `max_fed_bytes` ends that with b""."""
+        limit = None if max_fed_bytes is None else self.position + max_fed_bytes
+        while not self.outcome and (limit is None or self.position < limit):
             fed: bytes | memoryview = self._inflater.unconsumed_tail
             if not fed:
                 fed = self._window.read(self.position, FEED_BYTES)
@@ -215,7 +221,7 @@ def skip_padding(window: Window, position: int) -> int:
 
 def _first_bytes(member: Member) -> bytes:
     head = b""
-    while len(head) < _LOOK_BYTES and (piece := member.read()):
+    while len(head) < _LOOK_BYTES and (piece := member.read(max_fed_bytes=_CANDIDATE_BYTES)):
         head += piece
     return head
 

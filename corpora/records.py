@@ -129,17 +129,16 @@ def find_next_record(tape: Tape, *, skip: int, search_bytes: int | None = None) 
     tape.drop(min(skip, len(tape.buffer)))
     limit = None if search_bytes is None else tape.base + search_bytes
     while True:
-        more = tape.ensure(len(tape.buffer) + 1)
         at = _search(tape)
         if at >= 0:
             tape.drop(at)
             return True
         tape.drop(max(0, len(tape.buffer) - _LOOK_BYTES))
-        if not more:
-            tape.drop(len(tape.buffer))
-            return False
         if limit is not None and tape.base > limit:
             tape.abandoned = True
+            return False
+        if not tape.ensure(len(tape.buffer) + 1):
+            tape.drop(len(tape.buffer))
             return False
 
 
@@ -295,13 +294,9 @@ def _pass_oversized(
     """A length beyond the cap: true, and then the record is passed over, or wrong."""
     position = tape.base
     too_large = Break(position, "too_large", f"a record of {end} bytes, more than {limits.record_bytes}", headers)
-    if isinstance(tape.feed, PlainFeed) and tape.feed.reaches(position + end):
+    if isinstance(tape.feed, PlainFeed) and _starts_or_ends(tape.feed.peek(position + end), tape.form):
         tape.drop(end)
-        if not _judge_end(tape, 0):
-            return too_large
-        tape.base = position
-        tape.buffer.clear()
-        tape.feed.rewind(position)
+        return too_large
     if _resync(tape, limits, skip=first_line):
         return Break(position, "content_length", "another record starts inside the length declared", headers)
     if not tape.abandoned:
@@ -328,6 +323,14 @@ def _judge_end(tape: Tape, end: int) -> str:
     if tape.form == ARC and after > end and _resembles_arc_line(tape, after):
         return ""
     return "content_length"
+
+
+def _starts_or_ends(seen: bytes | None, form: str) -> bool:
+    """Whether a place in a plain file is its end or, line breaks aside, looks like the start of a record."""
+    rest = None if seen is None else seen.lstrip(b"\r\n")
+    return rest is not None and (
+        not rest or rest.startswith(b"WARC/") or (form == ARC and bool(_ARC_SCHEME.match(rest)))
+    )
 
 
 def _resembles_arc_line(tape: Tape, at: int) -> bool:

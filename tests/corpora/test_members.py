@@ -82,6 +82,15 @@ def test_the_next_member_is_the_next_that_begins_with_a_record(archive: Any) -> 
     assert next_member(window, len(first + noise) + 1) is None
 
 
+def test_deflate_that_gives_nothing_is_not_followed_for_long(archive: Any) -> None:
+    nothing = b"\0\0\0\xff\xff"  # an empty stored block
+    data = b"\x1f\x8b\x08\0" + bytes(6) + nothing * 2_000_000
+    member = Member(Window(BytesIO(data)), 0)
+    assert member.read(max_fed_bytes=1 << 16) == b""
+    assert member.position <= 1 << 17
+    assert next_member(Window(BytesIO(data + archive.members([archive.page(1)]))), 0) == len(data)
+
+
 def test_members_are_found_across_the_borders_of_chunks(archive: Any) -> None:
     member = archive.members([archive.page(1)])
     for shift in range(-20, 3):

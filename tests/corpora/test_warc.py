@@ -94,6 +94,12 @@ def test_arc_files_are_read_plain_and_gzipped(archive: Any) -> None:
         }
 
 
+def test_a_dns_record_of_an_arc_file_is_a_page_of_type_text_dns(archive: Any) -> None:
+    line = b"dns:www.archive.org 68.87.76.178 20080430204825 text/dns 14\n20080430204825\n"
+    (page,) = pages(read(archive.arc_header() + line))
+    assert (page.url, page.mime, page.status, page.body) == ("dns:www.archive.org", "text/dns", 200, b"20080430204825")
+
+
 def test_a_conversion_record_is_a_plain_text_page(archive: Any) -> None:
     record = archive.record("Grüße".encode(), record_type="conversion", mime="text/plain")
     (page,) = pages(read(record))

@@ -2,6 +2,7 @@
 
 import gzip
 import random
+import time
 from io import BytesIO
 from typing import Any
 
@@ -193,6 +194,14 @@ def test_a_wrong_length_costs_its_own_record(archive: Any, length: str, place: i
     # The last record of a plain ARC file gives nothing to tell a wrong length from a cut by.
     assert item.reason == "content_length" or (layout == "arc" and place == 11 and item.reason == "truncated")
     assert item.url == f"http://example.com/{place}"
+
+
+def test_ten_thousand_lengths_beyond_the_end_cost_no_more_than_reading(archive: Any) -> None:
+    for length in (60 << 20, 70 << 20):  # below the cap and above it
+        data = archive.page(1, length=str(length)) * 10_000
+        began = time.process_time()
+        assert len(broken(read(data))) == 10_000
+        assert time.process_time() - began < 5  # measured: 0.2 s
 
 
 def test_a_missing_length_costs_its_own_record(archive: Any) -> None:
