@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pipelines.inputs import InputFile, fingerprint, plan_splits, size_of_input
 
-SPLITS_PER_PART = 16  # up to 256 MiB of input make one Parquet part of documents
+SPLITS_PER_PART = 8  # up to 256 MiB of input make one Parquet part of documents
 
 
 class Split(NamedTuple):
@@ -35,7 +35,7 @@ class Split(NamedTuple):
         """Name of the part of documents that the split goes to, without folder and ending.
 
         >>> Split("a/CC-NEWS-1.warc.gz", "", "", 0, 17, 0, 0).part_name
-        'part-CC-NEWS-1-6a6ac1f9-0001'
+        'part-CC-NEWS-1-f33e5709-0002'
         """
         place = hashlib.blake2b(self.source.encode(), digest_size=4).hexdigest()
         return f"part-{safe_stem(self.source)}-{place}-{self.ordinal // SPLITS_PER_PART:04d}"
