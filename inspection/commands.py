@@ -25,7 +25,8 @@ class Answer(NamedTuple):
 def summarise(flags: argparse.Namespace) -> Answer:
     runs = [open_run(place) for place in flags.out]
     if flags.json:
-        return _as_json({"runs": [summary.summary_values(run) for run in runs]})
+        values = [summary.summary_values(run) for run in runs]
+        return _as_json(values[0] if len(values) == 1 else {"runs": values})
     return _paragraphs([summary.summary_lines(run) for run in runs], gap=2)
 
 
@@ -86,7 +87,8 @@ def trace_back(flags: argparse.Namespace) -> Answer:
         records = [_find_asked(run, flags)]
     traces = [trace.trace_record(record, warc_root=warc_root) for record in records]
     if flags.json:
-        return _as_json({"records": [trace.trace_values(one) for one in traces]})
+        values = [trace.trace_values(one) for one in traces]
+        return _as_json({"records": values} if flags.url is not None else values[0])
     return _paragraphs([trace.trace_lines(one) for one in traces])
 
 

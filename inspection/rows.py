@@ -86,8 +86,9 @@ def id_matrix(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
         for chunk in column.chunks
         if len(chunk)
     ]
-    flat = np.concatenate(chunks) if len(chunks) != 1 else chunks[0]
-    return flat.reshape(-1, ID_BYTES) if chunks else np.empty((0, ID_BYTES), np.uint8)
+    if not chunks:
+        return np.empty((0, ID_BYTES), np.uint8)
+    return (np.concatenate(chunks) if len(chunks) > 1 else chunks[0]).reshape(-1, ID_BYTES)
 
 
 def find_rows(

@@ -18,6 +18,8 @@ from inspection.tokens import Sentence, open_decoder, read_sentences
 
 WIDTH = 100  # characters of a line of text
 START_CHARS = 300  # of a text in a list
+MAX_VALUE_CHARS = 2_000  # of a URL, a list of authors
+LISTED_DIGITS = 16  # of an id in the table of rejects: enough to ask for it
 FIRST_SENTENCES = 8  # decoded for a list, where the run keeps no texts
 
 
@@ -116,7 +118,7 @@ def rejection_lines(rejections: Iterable[Rejection]) -> list[str]:
             one_line(name, max_chars=most)
             for name, most in ((one.stage, 20), (one.reason, 30), (one.detail, 44), (one.url, 60), (one.source, 60))
         ]
-        rows.append([one.document_id.hex(), *names, f"{one.offset:,}"])
+        rows.append([one.document_id.hex()[:LISTED_DIGITS], *names, str(one.offset)])
     return format_table(rows, align="llllllr", indent="")
 
 
@@ -161,7 +163,7 @@ def _list_placed(placed: Placed, first: list[Sentence]) -> Listed:
         offset=lineage.offset,
         n_chars=None,
         n_tokens=lineage.n_tokens,
-        text="".join(sentence.text for sentence in first)[:START_CHARS],
+        text=" ".join(sentence.text.strip() for sentence in first)[:START_CHARS],
     )
 
 
@@ -175,15 +177,9 @@ def _named(values: dict[str, object], *, leave_out: tuple[str, ...]) -> list[tup
     """Rows of (name, value); what is empty is left out."""
     shown = []
     for name, value in values.items():
-        text = (
-            ", ".join(map(str, value))
-            if isinstance(value, list)
-            else f"{value:,}"
-            if type(value) is int
-            else str(value)
-        )
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         if name not in leave_out and text:
-            shown.append((name, one_line(text, max_chars=2_000)))
+            shown.append((name, one_line(text, max_chars=MAX_VALUE_CHARS)))
     return shown
 
 

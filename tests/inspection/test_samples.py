@@ -1,0 +1,91 @@
+"""trace of training samples: what is named is what was trained on, token for token."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bpe.shards import document_at, open_shard
+from trainer.plan import SampleId
+from trainer.run_folder import describe_run, open_order, write_description
+from trainer.settings import load_settings
+from trainer.sources import open_runs
+
+BATCH = 4
+RECIPE = {"block_tokens": 200, "window_blocks": 3, "batch_sequences": BATCH, "seed": 5}
+
+
+@pytest.fixture
+def training(little_run, tmp_path):
+    """A training run's folder as pretraining begins it, over the little run."""
+    folder = tmp_path / "training"
+    write_description(folder, describe_run(load_settings("tiny", RECIPE), open_runs([little_run.folder])))
+    return folder
+
+
+def trace(inspect_shards, run, *asked):
+    outcome = inspect_shards("trace", run.folder, *asked, "--json")
+    assert outcome.status == 0, outcome.err
+    return json.loads(outcome.out)["samples"]
+
+
+def test_a_sample_is_made_of_exactly_the_tokens_that_its_trace_names(inspect_shards, little_run, training):
+    order, _ = open_order(training)
+    shards = {shard.name: shard for shard in little_run.manifest.shards}
+    for offset in range(order.n_samples(0, 0)):
+        [sample] = trace(inspect_shards, little_run, "--sample", f"0/0/{offset}", "--run", training)
+        named = []
+        for piece in sample["pieces"]:
+            with open_shard(little_run.folder / piece["shard"], shards[piece["shard"]]) as shard:
+                ids = document_at(shard.block(piece["block"]), piece["position"]).ids
+                named += ids[piece["first_token"] :][: piece["tokens_in_sample"]].tolist()
+        window = order.window(0, 0)
+        spans = slice(window.spans.first[offset], window.spans.end[offset])
+        items = zip(window.items.source[spans].tolist(), window.items.n_tokens[spans].tolist(), strict=True)
+        assert named == [token for start, n in items for token in window.tokens[start : start + n].tolist()]
+
+
+def test_each_piece_leads_back_to_the_crawl(inspect_shards, little_run, training):
+    offsets = {document.document_id.hex(): document.offset for document in little_run.documents}
+    asked = ("--sample", "0/1/0", "--run", training, "--warc-root", little_run.warc_root)
+    [sample] = trace(inspect_shards, little_run, *asked)
+    assert sample["pieces"]
+    for piece in sample["pieces"]:
+        assert piece["offset"] == offsets[piece["document_id"]]
+        assert piece["reread"]["url"] == piece["url"]
+    out = inspect_shards("trace", little_run.folder, *asked).out
+    assert out.startswith("sample 0/1/0: ")
+    assert "the same record" in out
+
+
+def test_the_rows_of_an_update_are_its_samples_in_order(inspect_shards, little_run, training):
+    order, _ = open_order(training)
+    runs, _ = order.take(SampleId(0, 0, 0), 3 * BATCH)
+    expected = [f"{run.epoch}/{run.window}/{k}" for run in runs for k in range(run.first, run.first + run.n_samples)]
+    found = trace(inspect_shards, little_run, "--update", "3", "--run", training)
+    assert [sample["sample"] for sample in found] == expected[2 * BATCH :]
+    [row] = trace(inspect_shards, little_run, "--update", "3", "--row", "2", "--run", training)
+    assert row == found[2]
+    assert np.unique([sample["sample"] for sample in found]).size == BATCH
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (("--sample", "0/0/99999"), 1),
+        (("--sample", "0/99/0"), 1),
+        (("--sample", "0/0"), 2),
+        (("--update", "1", "--row", "4"), 1),
+    ],
+)
+def test_a_sample_that_is_not_there_is_one_line(inspect_shards, little_run, training, asked, status):
+    outcome = inspect_shards("trace", little_run.folder, *asked, "--run", training)
+    assert (outcome.status, outcome.out, outcome.err.count("\n")) == (status, "", 1)
+
+
+def test_a_folder_without_a_training_run_or_of_other_data_is_said_so(inspect_shards, make_run, little_run, training):
+    other = make_run("other", n_records=24)
+    for folder, run, said in ((other.folder, little_run, "no run"), (training, other, "did not read")):
+        outcome = inspect_shards("trace", run.folder, "--sample", "0/0/0", "--run", folder)
+        assert (outcome.status, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+        assert said in outcome.err
