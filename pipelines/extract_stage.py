@@ -120,15 +120,14 @@ def extract_split(
     """Reads, extracts and judges every record of a split and writes its work file."""
 
     def write(stream: BinaryIO) -> WorkSummary:
-        writer = WorkWriter(stream)
-        with open_input(split.location) as file:
+        with WorkWriter(stream) as writer, open_input(split.location) as file:
             records = read_pages(file, source=split.source, start=split.start, end=split.end, limits=limits)
             reading = _Reading(records, writer)
             for verdict in sandbox.map(reading.pages()):
                 writer.add(verdict)
                 if note:
                     note.page(writer.n_kept, writer.n_rejected)
-        return writer.close(n_read=reading.n_read, administrative=reading.administrative)
+            return writer.finish(n_read=reading.n_read, administrative=reading.administrative)
 
     return write_atomically(path, write)
 

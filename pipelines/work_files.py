@@ -45,6 +45,12 @@ class WorkWriter:
         self.n_kept = 0
         self.text_bytes = 0
 
+    def __enter__(self) -> "WorkWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()  # of a failed split too, while its temporary file is still open
+
     @property
     def n_rejected(self) -> int:
         return len(self._rejections)
@@ -59,7 +65,7 @@ class WorkWriter:
         if len(self._documents) >= ROWS_PER_GROUP:
             self._flush()
 
-    def close(self, *, n_read: int, administrative: int) -> WorkSummary:
+    def finish(self, *, n_read: int, administrative: int) -> WorkSummary:
         """Ends the file; raises BooksError when a record of the split has no verdict, or two."""
         self._flush()
         # Rejections arrive interleaved as the child process answers; the order on disk must not depend on that.
@@ -70,7 +76,6 @@ class WorkWriter:
             self._writer.write_table(pa.Table.from_pylist(rows, WORK_SCHEMA))
         summary = WorkSummary(books, administrative, self.text_bytes)
         self._writer.add_key_value_metadata({"shardmill": json.dumps(summary)})
-        self._writer.close()
         return summary
 
     def _flush(self) -> None:
@@ -86,10 +91,10 @@ def write_work_file(
     """A whole work file at once, from verdicts that are all at hand."""
 
     def write(stream: BinaryIO) -> WorkSummary:
-        writer = WorkWriter(stream)
-        for verdict in verdicts:
-            writer.add(verdict)
-        return writer.close(n_read=n_read, administrative=administrative)
+        with WorkWriter(stream) as writer:
+            for verdict in verdicts:
+                writer.add(verdict)
+            return writer.finish(n_read=n_read, administrative=administrative)
 
     return write_atomically(path, write)
 

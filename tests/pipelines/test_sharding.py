@@ -65,6 +65,7 @@ def test_a_shard_and_its_lineage_agree(tmp_path):
             EncodedDocument(os.urandom(16), tokens.tobytes(), lengths.tobytes(), f"http://a.example/{number}", "a", number)
         )
     documents.sort(key=lambda one: one.document_id)
+    (tmp_path / "shards").mkdir()
     entry = write_documents(str(tmp_path), "x-00000-of-00001", documents, split="train", block_tokens=4_096)
     check_shard(tmp_path / entry.name, entry)
     lineage = pq.read_table(tmp_path / entry.lineage.name)
