@@ -74,6 +74,7 @@ class Order:
         self.n_windows = -(-len(source) // rules.window_blocks)
         self._packed: OrderedDict[tuple[int, int], Window] = OrderedDict()
         self._n_samples: dict[tuple[int, int], int] = {}
+        self.n_long: dict[tuple[int, int], int] = {}  # sentences longer than a block, of the windows packed so far
 
     def window_blocks(self, epoch: int, window: int) -> list[int]:
         """The numbers of the blocks of a window, in the order in which it holds them."""
@@ -94,6 +95,7 @@ class Order:
             packed = pack_window(*concatenate_blocks(blocks), epoch=epoch, window=window, rules=self.rules)
             self._packed[key] = packed
             self._n_samples[key] = packed.spans.first.size
+            self.n_long[key] = packed.n_long
             if len(self._packed) > _KEPT_WINDOWS:
                 self._packed.popitem(last=False)
         self._packed.move_to_end(key)
@@ -119,6 +121,7 @@ class Order:
                 epoch, window, offset = epoch + 1, 0, 0
                 if epoch - empty_since > _MAX_EMPTY_EPOCHS:
                     raise ShardError(self.source.name, "", f"the {self.source.split} shards hold no text to pack")
+                continue
             count = min(n, self.n_samples(epoch, window) - offset)
             if count > 0:
                 runs.append(SampleRun(epoch, window, offset, count))

@@ -50,20 +50,24 @@ def describe_run(settings: Settings, runs: tuple[Run, ...]) -> RunDescription:
     )
 
 
-def write_description(folder: Path, description: RunDescription) -> None:
-    """Writes settings.json, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+def plain_description(folder: Path, description: RunDescription) -> dict[str, object]:
+    """A description as settings.json and the checkpoints hold it."""
     shards = [
         # Relative to the run, so that both may be moved together.
         {"folder": os.path.relpath(path.resolve(), folder.resolve()), "manifest_sha256": manifest}
         for path, manifest in zip(description.folders, description.manifests, strict=True)
     ]
-    plain = {
-        "format": FORMAT,
+    return {
         "settings": dataclasses.asdict(description.settings),
         "shards": shards,
         "vocabulary": {"fingerprint": description.vocabulary, "size": description.vocabulary_size},
     }
+
+
+def write_description(folder: Path, description: RunDescription) -> None:
+    """Writes settings.json, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = {"format": FORMAT, **plain_description(folder, description)}
     replace_file(folder / SETTINGS, (json.dumps(plain, indent=1, sort_keys=True) + "\n").encode())
 
 

@@ -8,16 +8,19 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bpe.errors import ShardError
-from bpe.manifest import FILE_NAME, Manifest, ShardEntry, VocabularyEntry, parse_manifest
-from bpe.shards import Shard, ShardBlock, open_shard
+from bpe.manifest import FILE_NAME, Manifest, ShardEntry, VocabularyEntry, parse_manifest, verify_files
+from bpe.shards import Shard, ShardBlock, check_shard, open_shard
 
 _OPEN_SHARDS = 64  # a run may have tens of thousands; only those of the current window are needed
+
+
+_SMALL_BYTES = 64 << 20  # a fraction of a second to hash
 
 
 class Run(NamedTuple):
@@ -60,6 +63,23 @@ def vocabulary_of(runs: tuple[Run, ...]) -> VocabularyEntry:
     return run.manifest.vocabulary
 
 
+def check_shards(runs: tuple[Run, ...]) -> None:
+    """ShardError where the shards on disk are not those of the manifests: missing, of another size, or not listed.
+
+    Small runs are read whole and compared by sha256. Large ones are verified block by block as they are read;
+    `inspect-shards verify` reads all of them.
+    """
+    for run in runs:
+        folder = run.folder / "shards"
+        for fault in verify_files(run.manifest, run.folder, full=False):
+            if Path(fault.path).is_relative_to(folder):
+                raise fault
+    if sum(shard.bytes for run in runs for shard in run.manifest.shards) <= _SMALL_BYTES:
+        for run in runs:
+            for shard in run.manifest.shards:
+                check_shard(run.folder / shard.name, shard)
+
+
 class Source:
     """The blocks of one split of some runs, numbered in the order of runs, shards and blocks."""
 
@@ -100,7 +120,7 @@ class Source:
         return self._open[number]
 
 
-def concatenate_blocks(blocks: Sequence[ShardBlock]) -> tuple[npt.NDArray[np.uint16], ...]:
+def concatenate_blocks(blocks: Sequence[ShardBlock]) -> tuple[npt.NDArray[Any], ...]:
     """Tokens, sentence lengths and sentences per document of several blocks, as one block's."""
     return (
         np.concatenate([block.tokens for block in blocks]),

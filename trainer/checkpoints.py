@@ -1,0 +1,184 @@
+"""Checkpoints: a folder each, whole or not there, verified before it is used.
+
+    RUN/checkpoints/update-00000060/model.safetensors       weights, by their names in the model
+                                    optimizer.safetensors   Adam's two moments, by the same names
+                                    state.json              update, place, settings; bytes and sha256 of the two
+
+In: model, optimizer and progress. Out: the same, from the last checkpoint that is intact. The rule: files are written
+to a temporary folder, synced, and renamed once; nothing is unpickled; a checkpoint with a wrong byte is never used.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from trainer.plan import SampleId
+from trainer.run_folder import RunError
+
+FORMAT = "shardmill-checkpoint-1"
+MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+_PREFIX, _TEMPORARY = "update-", ".writing-"
+
+
+class Progress(NamedTuple):
+    """How far a run is."""
+
+    update: int  # updates done, skipped ones counted
+    steps: int  # of the optimizer: updates that were not skipped
+    place: SampleId  # first sample of the next update
+    skipped_in_row: int
+
+
+START = Progress(0, 0, SampleId(0, 0, 0), 0)
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint as read: tensors on the processor."""
+
+    path: Path
+    progress: Progress
+    model: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
+
+
+class DamagedCheckpointError(Exception):
+    """A checkpoint whose files are not what was written."""
+
+
+def save_checkpoint(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    *,
+    description: Mapping[str, object],
+    keep: int,
+) -> Path:
+    """Writes a checkpoint and removes all but the last `keep`; `description` is of the run, for whoever exports it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove(folder.glob(f"{_TEMPORARY}*"))
+    final = folder / f"{_PREFIX}{progress.update:08d}"
+    temporary = folder / f"{_TEMPORARY}{final.name}"
+    temporary.mkdir()
+    save_file({name: _plain(tensor) for name, tensor in model.state_dict().items()}, temporary / MODEL)
+    save_file(_moments(model, optimizer), temporary / OPTIMIZER)
+    state = {
+        "format": FORMAT,
+        "progress": progress._asdict(),
+        "files": {name: _describe(temporary / name) for name in (MODEL, OPTIMIZER)},
+        **description,
+    }
+    body = json.dumps(state, sort_keys=True)
+    (temporary / STATE).write_text(f"{_hash(body)} {body}\n")
+    for path in (*temporary.iterdir(), temporary):
+        _sync(path)
+    if final.exists():  # it was found damaged, or it would not be written again
+        shutil.rmtree(final)
+    temporary.rename(final)
+    _sync(folder)
+    _remove(list_checkpoints(folder)[:-keep])
+    return final
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints, oldest first, damaged ones included."""
+    return sorted(folder.glob(f"{_PREFIX}*"))
+
+
+def load_last(folder: Path, *, warn: Callable[[str], None]) -> Checkpoint | None:
+    """The last intact checkpoint, None where none was written yet; each damaged one is told to `warn`.
+
+    RunError where there are some, but none is intact.
+    """
+    found = list_checkpoints(folder)
+    for path in reversed(found):
+        try:
+            return read_checkpoint(path)
+        except DamagedCheckpointError as error:
+            warn(f"{path} is damaged ({error}); going back to the one before")
+    if found:
+        raise RunError(f"{folder}: none of {len(found)} checkpoints is intact; start again with another --output")
+    return None
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """A checkpoint, verified; DamagedCheckpointError where a byte of it is not as it was written."""
+    try:
+        digest, _, body = (path / STATE).read_text().rstrip("\n").partition(" ")
+        if digest != _hash(body):
+            raise DamagedCheckpointError(f"{STATE} is not what was written")
+        state = json.loads(body)
+        if state["format"] != FORMAT:
+            raise RunError(f"{path}: format {state['format']!r}, this version reads {FORMAT!r}")
+        for name, said in state["files"].items():
+            if _describe(path / name) != said:
+                raise DamagedCheckpointError(f"{name} is not what was written")
+        model, optimizer = load_file(path / MODEL), load_file(path / OPTIMIZER)
+    except (OSError, UnicodeDecodeError, SafetensorError) as error:
+        raise DamagedCheckpointError(str(error)) from error
+    progress = state["progress"]
+    return Checkpoint(path, Progress(**{**progress, "place": SampleId(*progress["place"])}), model, optimizer)
+
+
+def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Puts a checkpoint's tensors into model and optimizer."""
+    model.load_state_dict(checkpoint.model)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    ordered = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+    state = optimizer.state_dict()
+    state["state"] = {
+        number: {
+            "step": torch.tensor(float(checkpoint.progress.steps)),
+            **{moment: checkpoint.optimizer[f"{moment}.{name}"] for moment in _MOMENTS},
+        }
+        for number, name in enumerate(ordered)
+        if checkpoint.progress.steps
+    }
+    optimizer.load_state_dict(state)
+    return checkpoint.progress
+
+
+def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{moment}.{name}": _plain(optimizer.state[parameter][moment])
+        for name, parameter in model.named_parameters()
+        for moment in _MOMENTS
+        if parameter in optimizer.state
+    }
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu").contiguous()
+
+
+def _describe(path: Path) -> dict[str, object]:
+    with path.open("rb") as stream:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+
+
+def _hash(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder)
