@@ -57,16 +57,6 @@ REDIRECTS = (
     ("www.polderbode.example", 1, "303 See Other"),
 )
 
-ERRORS = (
-    ("https://www.harbour-courier.example/news/tide-tables-2015", "404 Not Found", "The page you are looking for has gone out with the tide. It may have moved, or the address may be misspelt. Try the search box above, or return to the front page."),
-    ("http://www.valleypost.test/cgi-bin/article.pl?id=0", "404 Not Found", "The requested URL /cgi-bin/article.pl was not found on this server."),
-    ("https://www.fenwick-gazette.example/2017/13/impossible/", "410 Gone", "This article was withdrawn at the request of its author."),
-    ("https://news.northbay-herald.example/node/403", "403 Forbidden", "Access denied. You are not authorised to access this page."),
-    ("https://www.capital-ledger.test/node/500", "500 Internal Server Error", "The website encountered an unexpected error. Please try again later."),
-    ("https://www.dailybeacon.example/story/briefing", "503 Service Unavailable", "We are down for maintenance and will be back in a few minutes. Thank you for your patience."),
-    ("https://www.elbufer-zeitung.example/node/404", "404 Not Found", "Die gewünschte Seite konnte leider nicht gefunden werden."),
-)  # fmt: skip
-
 THIN = (
     ("www.harbour-courier.example", "Watch: seals on the slipway", ("Video: our reader Tom filmed this on Sunday.",)),
     ("www.fenwick-gazette.example", "In pictures: the flower show", ("Picture 1 of 24.",)),
@@ -81,7 +71,7 @@ THIN = (
 
 # Records that something happened to after they were written: (host, ordinal) of the page, and what.
 DAMAGED = {
-    ("www.capital-ledger.test", 4): "flipped",
+    ("www.capital-ledger.test", 3): "flipped",
     ("www.eastern-wire.example", 4): "content_length",
     ("www.saltmarsh-observer.example", 4): "truncated",
 }
@@ -164,18 +154,9 @@ def _edit(article: Article, title: str, replace: dict[str, str], drop: int, appe
     return article._replace(title=title, paragraphs=(*paragraphs, *([append] if append else [])))
 
 
-def _plain_capture(
-    url: str,
-    moment: datetime,
-    status: str,
-    mime: str,
-    payload: bytes,
-    kind: str,
-    *more: tuple[str, str],
-    language: str = "",
-) -> Capture:
-    headers = (("Server", "nginx"), ("Content-Type", mime), ("Content-Length", str(len(payload))), *more)
-    return Capture(url, stamp(moment), status, headers, payload, kind, language, "")
+def _plain_capture(url: str, moment: datetime, mime: str, payload: bytes, *, kind: str) -> Capture:
+    headers = (("Server", "nginx"), ("Content-Type", mime), ("Content-Length", str(len(payload))))
+    return Capture(url, stamp(moment), "200 OK", headers, payload, kind, "", "")
 
 
 def _redirect(pages: Sequence[Planned]) -> list[Capture]:
@@ -184,11 +165,11 @@ def _redirect(pages: Sequence[Planned]) -> list[Capture]:
         planned = _find(pages, host, ordinal)
         target = planned.page.url
         url = f"{planned.paper.scheme}://{host}/short/{number(target) % 9000 + 1000}"
-        body = f'<html><head><title>{status}</title></head><body><h1>{status[4:]}</h1><p>The document has moved <a href="{target}">here</a>.</p></body></html>'
+        link = f'<p>The document has moved <a href="{target}">here</a>.</p>'
+        body = f"<html><head><title>{status}</title></head><body><h1>{status[4:]}</h1>{link}</body></html>"
         moment = planned.moment - timedelta(seconds=2)
-        captures.append(
-            _plain_capture(url, moment, status, "text/html", body.encode(), "redirect", ("Location", target))
-        )
+        plain = _plain_capture(url, moment, "text/html", body.encode(), kind="redirect")
+        captures.append(plain._replace(status=status, headers=(*plain.headers, ("Location", target))))
     return captures
 
 
@@ -199,31 +180,32 @@ def _spread(count: int, ordinal: int, name: str) -> datetime:
 
 
 def _fail() -> list[Capture]:
+    errors = json.loads((PROSE / "errors.json").read_text(encoding="utf-8"))
     captures = []
-    for ordinal, (url, status, message) in enumerate(ERRORS):
-        language = "de" if "elbufer" in url else "en"
-        said = load_chrome(language).said
-        body = f"""<!DOCTYPE html><html lang="{language}"><head><title>{status[4:]}</title></head><body>
-<h1>{status}</h1><p>{message}</p><p>{said["cookie"]}</p><p>{said["rights"]}</p></body></html>"""
-        moment = _spread(len(ERRORS), ordinal, url)
-        captures.append(
-            _plain_capture(url, moment, status, "text/html; charset=utf-8", body.encode(), "error", language=language)
-        )
+    for ordinal, error in enumerate(errors):
+        url, status, said = error["url"], error["status"], load_chrome(error["language"]).said
+        body = f"""<!DOCTYPE html><html lang="{error["language"]}"><head><title>{status[4:]}</title></head><body>
+<h1>{status}</h1><p>{error["message"]}</p><p>{said["cookie"]}</p><p>{said["rights"]}</p></body></html>"""
+        moment = _spread(len(errors), ordinal, url)
+        plain = _plain_capture(url, moment, "text/html; charset=utf-8", body.encode(), kind="error")
+        captures.append(plain._replace(status=status, language=error["language"]))
     return captures
 
 
 def _send_files() -> list[Capture]:
-    feed = '<?xml version="1.0"?><rss version="2.0"><channel><title>The Daily Beacon</title><item><title>Harbour</title></item></channel></rss>'
+    items = "<item><title>Harbour wall repairs to last until spring</title></item>"
+    feed = f'<?xml version="1.0"?><rss version="2.0"><channel><title>The Daily Beacon</title>{items}</channel></rss>'
     report = json.dumps({"stations": [{"name": "Skerry Point", "wind": 7}], "warnings": []})
+    budget = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
     files = (
         ("https://www.harbour-courier.example/img/wall.png", "image/png", make_png()),
-        ("http://www.valleypost.test/docs/budget.pdf", "application/pdf", b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"),
+        ("http://www.valleypost.test/docs/budget.pdf", "application/pdf", budget),
         ("https://www.dailybeacon.example/api/weather", "application/json", report.encode()),
         ("https://www.dailybeacon.example/feed", "application/rss+xml", feed.encode()),
         ("https://www.capital-ledger.test/robots.txt", "text/plain", b"User-agent: *\nDisallow: /admin/\n"),
-    )  # fmt: skip
+    )
     return [
-        _plain_capture(url, _spread(len(files), ordinal, url), "200 OK", mime, content, "not_html")
+        _plain_capture(url, _spread(len(files), ordinal, url), mime, content, kind="not_html")
         for ordinal, (url, mime, content) in enumerate(files)
     ]
 
@@ -248,5 +230,5 @@ def _send_thin_pages(pages: Sequence[Planned]) -> list[Capture]:
         page = planned.page._replace(article=article, url=url)
         captures.append(capture_page(Planned(planned.paper, page, _spread(len(THIN), ordinal, title)), kind="thin"))
     empty = "https://www.saltmarsh-observer.example/?p=1"
-    captures.append(_plain_capture(empty, _spread(3, 1, empty), "200 OK", "text/html", b"", "thin"))
+    captures.append(_plain_capture(empty, _spread(3, 1, empty), "text/html", b"", kind="thin"))
     return captures
