@@ -69,7 +69,7 @@ def table(
         lines.append(f"<tr>{''.join(cells)}</tr>")
     body = "\n".join(lines)
     return Markup(
-        f'<div class="wide"><table class="rows">\n<thead><tr>{"".join(top)}</tr></thead>\n'
+        f'<div class="wide" tabindex="0"><table class="rows">\n<thead><tr>{"".join(top)}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table></div>"
     )
 

@@ -27,7 +27,7 @@ section {
 }
 h2 { font-size: 17px; margin: 0 0 2px; }
 section > p { margin: 0 0 14px; color: var(--soft); font-size: 13.5px; max-width: 92ch; }
-section > p.empty { margin: 8px 0 0; }
+section p.empty { margin: 8px 0 0; color: var(--soft); font-size: 13.5px; }
 footer { padding-bottom: 40px; color: var(--soft); font-size: 13px; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(380px, 1fr)); gap: 18px; margin: 18px 0; }
 .pair > section { min-width: 0; margin: 0; }
@@ -43,7 +43,7 @@ th:first-child, td:first-child { padding-left: 0; }
 thead th { color: var(--soft); font-size: 12.5px; border-bottom: 1px solid var(--line); vertical-align: bottom; }
 .rows tbody tr + tr > * { border-top: 1px solid var(--line); }
 .n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
-.mono {
+td.mono {
   font-family: ui-monospace, "SFMono-Regular", Menlo, Consolas, "DejaVu Sans Mono", monospace;
   font-size: 12.5px; overflow-wrap: anywhere; min-width: 11em;
 }
@@ -79,6 +79,7 @@ tr.kept > * { border-top: 1px solid var(--line); padding-top: 8px; }
 details summary { cursor: pointer; color: var(--soft); font-size: 13.5px; margin-top: 10px; }
 details[open] summary { margin-bottom: 8px; }
 .wide { overflow-x: auto; }
+details .wide { max-height: 430px; overflow-y: auto; }
 @media (max-width: 600px) {
   main, header, footer { padding-left: 12px; padding-right: 12px; }
   header { padding-top: 22px; }
@@ -108,6 +109,7 @@ details[open] summary { margin-bottom: 8px; }
   section { border: 0; border-top: 1px solid var(--line); border-radius: 0; padding: 12px 0; margin: 8px 0; }
   h2 { break-after: avoid; }
   tr, .columns, .tiles div { break-inside: avoid; }
+  details .wide { max-height: none; }
   details::details-content { content-visibility: visible; block-size: auto; }
 }
 """
