@@ -32,6 +32,8 @@ __all__ = ["Sandbox", "SandboxCounts", "SandboxError", "SandboxLimits"]
 logger = logging.getLogger(__name__)
 
 BATCHES_AHEAD = 2  # one under work, one on its way
+PROCESS_PAGE, CHECK_LIBRARIES = "corpora.processing:process_page", "corpora.processing:library_versions"
+MAX_WARNINGS = 10
 ANSWER_CLASSES = {("corpora.documents", kind.__name__): kind for kind in (Document, Rejection)}
 
 
@@ -69,22 +71,27 @@ class SandboxCounts(NamedTuple):
 class Sandbox:
     """One child process at a time, as a context manager; for one thread.
 
-    `function` is called in the child as `function(page, settings)`. `import_paths` are folders that the child can
+    `function` is called in the child as `function(page, settings)`, and `check` once as `check(settings)` before any
+    page: it raises where a library is missing ("" is none; by default the libraries of `process_page` are checked).
+    `import_paths` are folders that the child can
     import from besides this project and the environment.
     Raises SandboxError when the child cannot start, for instance because an extractor is not installed.
     """
 
     def __init__(
         self,
-        function: str = "corpora.processing:process_page",
+        function: str = PROCESS_PAGE,
         *,
         settings: object,
+        check: str | None = None,
         limits: SandboxLimits | None = None,
         import_paths: Sequence[str] = (),
     ) -> None:
         if not all(function.partition(":")):
             raise ValueError(f"function is {function!r}; it is written module:name")
         self._function = function
+        self._check = check if check is not None else CHECK_LIBRARIES if function == PROCESS_PAGE else ""
+        self._warned: set[str] = set()
         self._settings = pickle.dumps(settings)
         self._limits = limits or SandboxLimits()
         self._import_paths = tuple(import_paths)
@@ -184,8 +191,15 @@ class Sandbox:
         if isinstance(answer, Failure):
             return reject(page, "extract", answer.reason, answer.detail)
         if answer.kind == wire.RAISED:
-            return reject(page, "extract", "extract_error", answer.payload.decode("utf-8", "replace"))
+            return self._note_error(page, answer.payload.decode("utf-8", "replace"))
         return read_verdict(page, answer.payload)
+
+    def _note_error(self, page: RawPage, detail: str) -> Rejection:
+        """An exception is a fault of our code: it costs the page, and is heard of without reading the rejects."""
+        if detail not in self._warned and len(self._warned) < MAX_WARNINGS:
+            self._warned.add(detail)
+            logger.warning("extraction_error source=%s offset=%d %s", page.source, page.offset, detail)
+        return reject(page, "extract", "extract_error", detail)
 
     def _wait(self, page: RawPage) -> Answer | Failure:
         """The child's answer; after a failure there is no child."""
@@ -206,6 +220,7 @@ class Sandbox:
             self._child = ChildProcess(
                 self._function,
                 self._settings,
+                check=self._check,
                 memory_bytes=limits.memory_bytes,
                 cpu_s=min(limits.cpu_s, limits.timeout_s),
                 timeout_s=limits.timeout_s,

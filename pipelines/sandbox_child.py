@@ -48,6 +48,9 @@ class Task(NamedTuple):
     """What the child is started for."""
 
     function: str  # "module:name"; called as name(page, settings)
+    check: (
+        str  # "module:name", called once as name(settings) and expected to raise where a library is missing; "" is none
+    )
     settings: bytes  # pickled, so that a class that cannot be imported is reported and not a crash
     memory_bytes: int  # of address space
     cpu_s: int  # processor time of one page
@@ -70,6 +73,8 @@ def main() -> None:
     _limit_process(task.memory_bytes)
     try:
         function, settings = load_function(task.function), pickle.loads(task.settings)
+        if task.check:
+            load_function(task.check)(settings)
     except Exception as error:  # noqa: BLE001 - importing anybody's module may raise anything, and all of it goes to the parent
         _write_all(answers, _frame(UNABLE, describe(error).encode()))
         return
@@ -107,7 +112,7 @@ def run_one(function: Callable[[RawPage, object], object], page: RawPage, settin
         return RAISED, describe(error).encode()
 
 
-def load_function(name: str) -> Callable[[RawPage, object], object]:
+def load_function(name: str) -> Callable[..., object]:
     """The function called "module:name"."""
     module, _, attribute = name.partition(":")
     function: Any = getattr(importlib.import_module(module), attribute)

@@ -64,6 +64,7 @@ class ChildProcess:
         function: str,
         settings: bytes,
         *,
+        check: str,
         memory_bytes: int,
         cpu_s: float,
         timeout_s: float,
@@ -91,7 +92,8 @@ class ChildProcess:
             os.close(lifeline)
         self._open_pipes()
         on_main_thread = threading.current_thread() is threading.main_thread()
-        task = wire.Task(function, settings, memory_bytes, self._cpu_s, lifeline, os.getpid() if on_main_thread else 0)
+        parent = os.getpid() if on_main_thread else 0
+        task = wire.Task(function, check, settings, memory_bytes, self._cpu_s, lifeline, parent)
         self._post(task)
         self._await_ready(function, start_s)
 
@@ -283,6 +285,6 @@ def _name_exit(code: int) -> str:
 def _remedy(found: str) -> str:
     if any(words in found for words in ("MemoryError", "failed to map", "allocate memory")):
         return "raise its memory limit"
-    if found.startswith(("ModuleNotFoundError", "ImportError")):
+    if "not installed" in found or found.startswith(("ModuleNotFoundError", "ImportError")):
         return "install the extra that has it (`pip install '.[pipelines]'`, and '.[paper]' for news-please)"
     return "it is named module:function, and its settings must be picklable"

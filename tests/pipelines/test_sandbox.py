@@ -37,6 +37,9 @@ def act(page, settings):
         return reject(page, "quality", "too_short")
     return globals()[order](page)
 
+def find_library(settings):
+    raise ValueError("newspaper is not installed")
+
 def size(page):
     return document(page, str(len(page.body)))
 
@@ -205,11 +208,15 @@ def test_a_page_that_kills_the_child_is_rejected_alone(functions: str, order: st
         ("unheard_of", r"KeyError: 'unheard_of' \(at fakes line \d+\)"),
     ],
 )
-def test_an_exception_costs_one_page_and_says_where_it_was_raised(sandbox: Sandbox, order: str, detail: str) -> None:
-    first, lost, last = sandbox.map(pages_doing("keep", order, "keep"))
+def test_an_exception_costs_one_page_and_says_where_it_was_raised(
+    sandbox: Sandbox, order: str, detail: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING"):
+        first, lost, last = sandbox.map(pages_doing("keep", order, "keep"))
     assert isinstance(lost, Rejection)
     assert (outcome(first), lost.reason, outcome(last)) == ("text", "extract_error", "text")
     assert re.fullmatch(detail, lost.detail), lost.detail
+    assert lost.detail in caplog.text
     assert sandbox.counts.children == 1
 
 
@@ -381,6 +388,9 @@ def test_a_function_that_cannot_be_used_is_one_clear_error_at_the_start(function
         sandbox = Sandbox(name, settings="", import_paths=[functions])
         with pytest.raises(SandboxError, match=message):
             sandbox.__enter__()
+    missing = Sandbox("fakes:act", settings="", check="fakes:find_library", import_paths=[functions])
+    with pytest.raises(SandboxError, match=r"newspaper is not installed.*install the extra"):
+        missing.__enter__()
     limits = SandboxLimits(memory_bytes=64 << 20)
     with (
         pytest.raises(SandboxError, match="raise its memory limit"),
