@@ -7,6 +7,7 @@ on purpose, to finished members.
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Sequence
 from io import BytesIO
 from typing import NamedTuple
@@ -53,10 +54,16 @@ def send(body: bytes, *, encoding: str) -> tuple[bytes, tuple[tuple[str, str], .
         return body, (("Content-Encoding", "gzip"), ("Transfer-Encoding", "chunked"))
     headers: tuple[tuple[str, str], ...] = ()
     if "gzip" in encoding:
-        body, headers = gzip.compress(body, 9, mtime=0), (("Content-Encoding", "gzip"),)
+        body, headers = _pack(body), (("Content-Encoding", "gzip"),)
     if "chunked" in encoding:
         return _chunk(body), (*headers, ("Transfer-Encoding", "chunked"))
     return body, (*headers, ("Content-Length", str(len(body))))
+
+
+def _pack(content: bytes) -> bytes:
+    # Not gzip.compress: what it writes into the header differs from one Python to the next.
+    packer = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    return packer.compress(content) + packer.flush()
 
 
 def _chunk(body: bytes, size: int = 4096) -> bytes:
@@ -109,7 +116,7 @@ def _write_response(capture: Capture) -> bytes:
     before, _, rest = plain.partition(b"\r\nContent-Length: ")
     length, _, after = rest.partition(b"\r\n")
     wrong = b"%b\r\nContent-Length: %d\r\n%b" % (before, int(length) + 4711, after)
-    return gzip.compress(wrong, 9, mtime=0)
+    return _pack(wrong)
 
 
 def _write_metadata(capture: Capture) -> bytes:
