@@ -118,7 +118,7 @@ def _find_samples(training: samples.TrainingRun, flags: argparse.Namespace) -> l
 
 
 def _as_json(values: object, *, status: int = 0) -> Answer:
-    return Answer([json.dumps(values, ensure_ascii=False, indent=2)], status)
+    return Answer([json.dumps(values, indent=2)], status)
 
 
 def _paragraphs(many: list[list[str]], *, gap: int = 1) -> Answer:

@@ -8,6 +8,7 @@ and the page's own policy forbids it to run or load anything.
 from collections.abc import Mapping, Sequence
 
 from bpe.manifest import Manifest
+from corpora.reasons import REASONS
 from inspection import report_html as html
 from inspection.figures import (
     Outcome,
@@ -34,16 +35,13 @@ SHOWN_DOMAINS = 15
 _LARGEST_EXPONENT = 40  # of a length bucket; no document has 2^40 characters
 
 
-def render_report(
-    manifest: Manifest, *, targets: Targets | None = None, reasons: Mapping[str, str] | None = None
-) -> str:
-    """The page; `reasons` explains the keys of the books in words (corpora's own by default)."""
-    explain = _explanations() if reasons is None else reasons
+def render_report(manifest: Manifest, *, targets: Targets | None = None, reasons: Mapping[str, str] = REASONS) -> str:
+    """The page; `reasons` explains the keys of the books in words."""
     sections = [
         _header(manifest),
         Markup("<main>"),
         _tiles(manifest),
-        _funnel(manifest, explain),
+        _funnel(manifest, reasons),
         html.side_by_side([_yields(compare_yields(manifest, targets), targets), _duplicates(manifest)]),
         html.side_by_side([_languages(manifest), _domains(manifest)]),
         _lengths(manifest),
@@ -54,12 +52,6 @@ def render_report(
         Markup(f"<footer>Made by shardmill {html.escape(manifest.code_version)}, from manifest.json alone.</footer>"),
     ]
     return html.page(f"{manifest.name}: report of a run", STYLE, html.join(sections))
-
-
-def _explanations() -> Mapping[str, str]:
-    from corpora.processing import REASONS  # here, since the extractors that it needs are no part of reading a manifest
-
-    return REASONS
 
 
 def _header(manifest: Manifest) -> Markup:

@@ -126,7 +126,7 @@ def open_table(folder: Path, entry: FileEntry, columns: Sequence[str]) -> Iterat
             if missing:
                 raise ShardError(path, "", f"no column {missing[0]}; rebuild the run")
             yield parquet
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         said = " ".join(str(error).split())
         raise ShardError(path, "", f"cannot be read as Parquet ({said}); fetch it again, or rebuild the run") from error
 

@@ -7,6 +7,7 @@ two. What was not kept is traced as well: to the stage that lost it, and why.
 from pathlib import Path
 from typing import NamedTuple
 
+from corpora.reasons import REASONS
 from inspection.lookup import Record
 from inspection.origin import Origin, Reread, origin_of, reread
 from inspection.plain_text import format_table, one_line
@@ -52,6 +53,7 @@ def trace_lines(trace: Trace) -> list[str]:
         lost = record.rejection
         detail = f": {lost.detail}" if lost.detail else ""
         rows.append((_outcome(record), f"{lost.reason}, at stage {lost.stage}{detail}"))
+        rows.append(("", REASONS.get(lost.reason, "")))
     elif record.placed is not None:
         shard, lineage = record.placed
         place = f"{shard.name}, block {lineage.block}, position {lineage.position}"
@@ -60,7 +62,7 @@ def trace_lines(trace: Trace) -> list[str]:
         rows.append(("kept", "but in no shard: the run had no vocabulary"))
     rows.append(("from", f"{origin.source}, byte {origin.offset}"))
     rows += _reread_rows(trace.reread)
-    shown = [(name, one_line(text, max_chars=MAX_VALUE_CHARS)) for name, text in rows]
+    shown = [(name, one_line(text, max_chars=MAX_VALUE_CHARS)) for name, text in rows if text]
     return format_table(shown, align="ll", indent="")
 
 

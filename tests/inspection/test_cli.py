@@ -9,9 +9,15 @@ from pathlib import Path
 import pytest
 
 COMMANDS = ("summary", "show", "verify", "trace")
+OF_PIPELINES = ("warcio", "lxml", "ftfy", "fsspec", "brotli", "zstandard", "sentencex", "requests")
 HEAVY = ("apache_beam", "torch", "trafilatura", "newsplease", "pycld2")
 IN_FRESH_INTERPRETER = """
 import json, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ABSENT:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
 from inspection.cli import main
 try:
     status = main(sys.argv[1:])
@@ -21,17 +27,18 @@ print(json.dumps([status, sorted({name.split(".")[0] for name in sys.modules})])
 """
 
 
-def run_fresh(*argv):
-    """Exit status and top-level modules after a command in an interpreter of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", IN_FRESH_INTERPRETER, *map(str, argv)], capture_output=True, text=True, timeout=60
-    )
-    status, modules = json.loads(done.stderr.splitlines()[-1])
-    return status, set(modules)
+def run_fresh(*argv, absent=()):
+    """Exit status, top-level modules and errors after a command in an interpreter that lacks some modules."""
+    code = f"ABSENT = {set(absent)!r}\n{IN_FRESH_INTERPRETER}"
+    command = [sys.executable, "-c", code, *map(str, argv)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    *errors, last = done.stderr.splitlines()
+    status, modules = json.loads(last)
+    return status, set(modules), errors
 
 
 def test_help_imports_neither_numpy_nor_pyarrow_and_answers_within_half_a_second():
-    status, modules = run_fresh("--help")
+    status, modules, _ = run_fresh("--help")
     assert status == 0
     assert not modules & {"numpy", "pyarrow", *HEAVY}
     seconds = []
@@ -45,9 +52,18 @@ def test_help_imports_neither_numpy_nor_pyarrow_and_answers_within_half_a_second
 def test_no_command_imports_beam_or_torch_or_an_extractor(little_run):
     first = little_run.documents[0].document_id.hex()
     for argv in (("summary",), ("show", "--document", first), ("verify",), ("trace", "--document", first)):
-        status, modules = run_fresh(argv[0], little_run.folder, *argv[1:])
-        assert status == 0
+        status, modules, errors = run_fresh(argv[0], little_run.folder, *argv[1:])
+        assert (status, errors) == (0, [])
         assert not modules & set(HEAVY)
+
+
+def test_a_run_is_looked_at_where_nothing_is_installed_that_reads_crawls(little_run):
+    first = little_run.documents[0].document_id.hex()
+    trace = ("trace", little_run.folder, "--document", first)
+    assert run_fresh(*trace, absent=OF_PIPELINES)[::2] == (0, [])
+    status, _, errors = run_fresh(*trace, "--warc-root", little_run.warc_root, absent=OF_PIPELINES)
+    assert (status, len(errors)) == (1, 1)
+    assert "shardmill[pipelines]" in errors[0]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -123,6 +123,26 @@ def test_ids_match_by_their_digits_and_by_nothing_else(ids, n_digits, wanted):
     assert found.tolist() == [one.hex().startswith(wanted.hex()[:n_digits]) for one in ids]
 
 
+@pytest.mark.parametrize("damage", ["cut", "flipped", "not UTF-8"])
+def test_a_damaged_table_is_one_line_that_names_it(inspect_shards, make_run, damage):
+    run = make_run(with_shards=False)
+    path = run.folder / "documents" / "part-0.parquet"
+    data = bytearray(path.read_bytes())
+    if damage == "cut":
+        path.write_bytes(data[:-20])
+    elif damage == "flipped":
+        data[len(data) // 4] ^= 255
+        path.write_bytes(data)
+    else:
+        rows = pq.read_table(path).drop_columns("title")
+        wrong = pa.array([b"\xff\xfe"] * rows.num_rows).cast(pa.string(), safe=False)
+        pq.write_table(rows.append_column("title", wrong), path)
+    for asked in ((), ("--document", run.documents[0].document_id.hex())):
+        outcome = inspect_shards("show", run.folder, *asked)
+        assert (outcome.status, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+        assert str(path) in outcome.err
+
+
 def test_hostile_text_reaches_the_terminal_as_data(inspect_shards, make_run):
     run = make_run(with_shards=False)
     path = run.folder / "documents" / "part-0.parquet"
