@@ -203,7 +203,7 @@ def _each_shard(manifest: Manifest) -> Markup:
 def _settings(manifest: Manifest) -> Markup:
     table = html.table(("setting", "value"), flatten_settings(manifest.settings), mono=(0,))
     note = f"All that decides the bytes of this run besides its input. Hash {manifest.settings_hash}."
-    return html.section("Settings", html.folded("All settings", table), note=note)
+    return html.section("Settings", html.folded("All settings", table, printed=True), note=note)
 
 
 def _inputs(manifest: Manifest) -> Markup:

@@ -39,9 +39,10 @@ def side_by_side(sections: Iterable[Markup]) -> Markup:
     return Markup(f'<div class="pair">\n{join(sections)}\n</div>')
 
 
-def folded(summary: str, body: Markup) -> Markup:
-    """What only some readers want, behind a click; always shown in print."""
-    return Markup(f"<details>\n<summary>{escape(summary)}</summary>\n{body}\n</details>")
+def folded(summary: str, body: Markup, *, printed: bool = False) -> Markup:
+    """What only some readers want, behind a click; on paper where it was unfolded, or `printed` in any case."""
+    kind = ' class="printed"' if printed else ""
+    return Markup(f"<details{kind}>\n<summary>{escape(summary)}</summary>\n{body}\n</details>")
 
 
 def empty(text: str) -> Markup:

@@ -107,9 +107,9 @@ details .wide { max-height: 430px; overflow-y: auto; }
   body { font-size: 11pt; }
   main, header, footer { max-width: none; padding: 0; }
   section { border: 0; border-top: 1px solid var(--line); border-radius: 0; padding: 12px 0; margin: 8px 0; }
-  h2 { break-after: avoid; }
-  tr, .columns, .tiles div { break-inside: avoid; }
+  h2, section > p { break-after: avoid; }
+  tr, .columns, .tiles div, .pair > section { break-inside: avoid; }
   details .wide { max-height: none; }
-  details::details-content { content-visibility: visible; block-size: auto; }
+  details.printed::details-content { content-visibility: visible; block-size: auto; }
 }
 """
