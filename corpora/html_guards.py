@@ -11,6 +11,7 @@ the others are rewritten tag by tag, in linear time.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 __all__ = ["HtmlLimits", "flatten", "guard_html", "replace_unreadable"]
 
@@ -55,11 +56,15 @@ _TOKEN = re.compile(
 )
 _KEPT_ATTRIBUTES = re.compile(r"\s(?:class|id|itemprop)\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>=]+)", re.IGNORECASE)
 _UNREADABLE = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ufffe\uffff]")
+_CONTROL_BYTES = bytes(byte for byte in range(32) if byte not in b"\t\n\f\r") + b"\x7f"
+_NONCHARACTERS = ("\ufffe".encode(), "\uffff".encode())
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+@lru_cache(maxsize=1)  # a page is asked for twice, by the quick look and by the extraction
 def guard_html(html: str, limits: HtmlLimits = _DEFAULT_LIMITS) -> str:
-    """The page itself if it is surely harmless, else the page flattened."""
+    """The page itself if it is surely harmless, else the page without what cannot be read, and flattened."""
+    html = replace_unreadable(html)
     if html.count("<") <= limits.unchecked_tags and len(html) <= limits.unchecked_chars:
         return html
     if _could_nest_deeply(html, limits) or _has_long_tag(html, limits):
@@ -70,9 +75,13 @@ def guard_html(html: str, limits: HtmlLimits = _DEFAULT_LIMITS) -> str:
 def replace_unreadable(text: str) -> str:
     """Lone surrogates become U+FFFD; characters that end a page for some parser (NUL, for one) are left out."""
     try:
-        text.encode("utf-8")
+        data = text.encode("utf-8")
     except UnicodeEncodeError:
         text = _SURROGATE.sub("\ufffd", text)
+        data = text.encode("utf-8")
+    # Bytes are looked through ten times as fast as characters, and hardly any page has one of these.
+    if len(data.translate(None, _CONTROL_BYTES)) == len(data) and not any(end in data for end in _NONCHARACTERS):
+        return text
     return _UNREADABLE.sub("", text)
 
 
