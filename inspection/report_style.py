@@ -49,6 +49,7 @@ td.mono {
 }
 .soft { color: var(--soft); }
 .bars th { width: 34%; overflow-wrap: anywhere; }
+.pair .bars th { width: 44%; }
 .bars small { display: block; color: var(--soft); font-size: 12.5px; line-height: 1.35; }
 .bars .b { vertical-align: middle; }
 .bars .n { width: 1%; }
@@ -90,7 +91,7 @@ details .wide { max-height: 430px; overflow-y: auto; }
   .bars, .bars tbody { display: block; }
   .bars thead { display: none; }
   .bars tr { display: grid; grid-template-columns: minmax(0, 1fr) auto 5.4em; align-items: baseline; padding: 5px 0; }
-  .bars th, .bars td { padding: 0; width: auto; }
+  .bars th, .pair .bars th, .bars td { padding: 0; width: auto; }
   .bars tr.kept > * { border-top: 0; padding-top: 0; }
   .bars .b { grid-column: 1 / -1; grid-row: 2; padding-top: 4px; width: 100%; }
   .bars .p, .bars .n { width: auto; min-width: 0; }

@@ -104,8 +104,10 @@ def listed_lines(documents: Iterable[Listed]) -> list[str]:
         length = f"{one.n_tokens:,} tokens" if one.n_chars is None else f"{one.n_chars:,} characters"
         facts = [one.document_id, one.language, one.published, length]
         lines += ["", "  ".join(one_line(fact, max_chars=40) for fact in facts if fact)]
-        lines += ["  " + one_line(name, max_chars=WIDTH) for name in (one.title, one.url) if name]
+        lines += ["  " + one_line(name, max_chars=MAX_VALUE_CHARS) for name in (one.title, one.url) if name]
         start = one_line(one.text, max_chars=START_CHARS)
+        if one.n_chars != len(one.text) and not start.endswith("…"):
+            start += "…"
         lines += textwrap.wrap(start, WIDTH, initial_indent="  ", subsequent_indent="  ")
     return lines[1:]
 

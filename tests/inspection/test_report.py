@@ -19,6 +19,8 @@ from bpe.manifest import (
     ShardEntry,
     VocabularyEntry,
 )
+from corpora.ccnews import TARGETS
+from corpora.reasons import REASONS as REASONS_OF_CORPORA
 from inspection.figures import compare_yields, list_outcomes
 from inspection.plain_text import printable
 from inspection.report import MAX_INPUTS, Targets, render_report
@@ -184,6 +186,13 @@ def test_yields_stand_beside_what_was_published():
     assert "1,000 bytes 1,300 bytes 76.9 %" in words
     assert "Yield beside" not in read(make_manifest()).words
     assert "not published" in read(make_manifest(), Published(documents=None)).words
+
+
+def test_the_reasons_and_targets_of_corpora_are_used_as_they_are():
+    words = Reader(render_report(make_manifest(), targets=TARGETS)).words
+    assert REASONS_OF_CORPORA["language"] in words
+    assert REASONS_OF_CORPORA["duplicate_url"] in words
+    assert f"Published: {TARGETS.source}" in words
 
 
 def test_any_object_with_the_fields_can_be_the_targets():
