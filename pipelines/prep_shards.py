@@ -5,15 +5,17 @@ prep-shards vocabulary import-gpt2 --encoder encoder.json --merges vocab.bpe --d
 prep-shards encode --input corpora-out/ccnews --vocabulary vocab.json --output shards
 """
 
+import logging
 import sys
-
-from pipelines import encode_command, vocabulary_command
-from pipelines.command import exit_status
-from pipelines.options import Parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit 0 done, 1 the data is bad, 2 the command is wrong."""
+    logging.getLogger().setLevel(logging.ERROR)  # importing Beam warns of clients that are not needed
+    from pipelines import encode_command, vocabulary_command
+    from pipelines.command import exit_status
+    from pipelines.options import Parser
+
     parser = Parser(prog="prep-shards", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     vocabulary_command.add_vocabulary_parser(commands)

@@ -113,7 +113,8 @@ def execution_summary(manifest: Manifest, output: str) -> str:
         f"read {books.read:,} records: kept {books.kept:,},"
         f" rejected {sum(books.rejected.values()):,}, broken {sum(books.broken.values()):,}",
         "  not kept: " + (", ".join(f"{reason} {n:,}" for reason, n in lost) or "none"),
-        f"documents: {counts.documents:,} ({counts.text_bytes / 1e6:.1f} MB of text) in {output}/documents",
+        f"documents: {counts.documents:,} ({counts.text_bytes / 1e6:.1f} MB of text)"
+        + (f" in {output}/documents" if manifest.documents else ""),
     ]
     if manifest.vocabulary is not None:
         lines.append(f"tokens: {counts.tokens:,} in {len(manifest.shards)} shards in {output}/shards")
