@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bpe.engines import Engine, make_fast_engine, make_reference_engine
+from bpe.engines import Engine, make_fast_engine, make_reference_engine, replace_surrogates
 from bpe.entries import ENCODINGS
 from bpe.ranks import find_ambiguity
 from bpe.tokenized import MAX_SENTENCE_TOKENS
@@ -72,7 +72,7 @@ class Encoder:
         return make_reference_engine(self.vocabulary)
 
     def _encode(self, sentences: Sequence[str], engine: Engine) -> Encoded:
-        sentences = list(map(_repair, sentences))
+        sentences = list(map(replace_surrogates, sentences))
         if self.mode == "lossless":
             return self._encode_whole(sentences, engine)
         parts = engine([stripped for stripped in map(str.strip, sentences) if stripped])
@@ -85,17 +85,6 @@ class Encoder:
         ends = np.cumsum([len(piece) if piece.isascii() else len(piece.encode()) for piece in pieces], dtype=np.int64)
         n_before = np.searchsorted(np.cumsum(self._n_bytes[ids]), ends, side="right")
         return Encoded(ids, _as_uint16(np.diff(n_before, prepend=0)))
-
-
-def _repair(text: str) -> str:
-    """The text as UTF-8 can hold it."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def _as_uint16(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.uint16]:

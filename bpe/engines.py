@@ -113,6 +113,21 @@ def _make_tiktoken(vocabulary: Vocabulary) -> Callable[[str], bytes]:
     return encode
 
 
+def replace_surrogates(text: str) -> str:
+    """The text as UTF-8 can hold it: lone surrogates become U+FFFD, pairs of them the character they stand for.
+
+    >>> replace_surrogates("a\\ud800b") == "a\\ufffdb"
+    True
+    """
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def cut_long_runs(text: str) -> list[str]:
     """The text in parts that have the ids of the whole, with very long runs of blanks in parts of their own.
 
