@@ -38,7 +38,10 @@ def main(argv: list[str] | None = None) -> int:
     complaint = foreign_packages()
     if complaint:
         return _wrong(complaint)
-    status: int = importlib.import_module(f"pipelines.{name}").run(argv[2:])
+    try:
+        status: int = importlib.import_module(f"pipelines.{name}").run(argv[2:])
+    except KeyboardInterrupt:  # before the job began; from then on running.stopping_cleanly is in charge
+        return 130
     return status
 
 
