@@ -35,31 +35,36 @@ def make_fast_engine(vocabulary: Vocabulary) -> Engine:
 
     A text is cut at blanks and newlines, but only where GPT-2's pattern cuts it too, whatever stands
     around: it looks back nowhere, and ahead only from a run of blanks. So the parts have the ids of the
-    whole if each begins with a blank that follows no blank, or lies between newlines. A text that has
-    other blanks goes to tiktoken as it is.
+    whole if each begins with a blank that follows no blank, or lies between newlines, and a run of
+    blanks at the end is a part. A line, or text, that has other blanks goes to tiktoken as it is.
     """
-    encode = _make_tiktoken(vocabulary)
-    first, later, newline = _Words("", encode).__getitem__, _Words(" ", encode).__getitem__, encode("\n")
+    encode = make_plain_tiktoken(vocabulary)
+    first, later = (_Words(before, encode).__getitem__ for before in ("", " "))
+    newline = encode("\n")
 
     def encode_line(line: str) -> bytes:
+        """A line that neither begins nor ends with a blank."""
         if not line:
             return b""
+        if line[0].isspace() or line[-1].isspace():
+            raise _BlankAtCutError
+        if "  " in line:
+            return encode(line)
         head, *words = line.split(" ")
         try:
             return first(head) + b"".join(map(later, words))
         except _BlankAtCutError:
-            if line[0].isspace() or line[-1].isspace():
-                raise
             return encode(line)
 
     def encode_one(text: str) -> bytes:
+        body = text.rstrip(" \n")
+        if "\n\n\n" in body:  # the first two are one piece
+            return encode(text)
         try:
-            # Two newlines before a third, or at the end, are one piece.
-            if "\n\n\n" not in text and not text.endswith("\n\n"):
-                return newline.join(map(encode_line, text.split("\n")))
+            ids = newline.join(map(encode_line, body.split("\n")))
         except _BlankAtCutError:
-            pass
-        return encode(text)
+            return encode(text)
+        return ids if len(body) == len(text) else ids + encode(text[len(body) :])
 
     return lambda texts: list(map(encode_one, texts))
 
@@ -73,7 +78,7 @@ def make_reference_engine(vocabulary: Vocabulary) -> Engine:
 
 
 class _BlankAtCutError(Exception):
-    """A word is empty, or a blank stands where the text must not be cut."""
+    """A blank stands where a text must not be cut."""
 
 
 class _Words(dict[str, bytes]):
@@ -88,7 +93,7 @@ class _Words(dict[str, bytes]):
         self._encode = encode
 
     def __missing__(self, word: str) -> bytes:
-        if not word or word[-1].isspace() or (not self._before and word[0].isspace()):
+        if not word or word[-1].isspace():
             raise _BlankAtCutError
         ids = self._encode(self._before + word)
         if len(word) <= _MAX_WORD_CHARS:
@@ -98,7 +103,8 @@ class _Words(dict[str, bytes]):
         return ids
 
 
-def _make_tiktoken(vocabulary: Vocabulary) -> Callable[[str], bytes]:
+def make_plain_tiktoken(vocabulary: Vocabulary) -> Callable[[str], bytes]:
+    """Encodes a text with tiktoken, as it is and remembering nothing."""
     tokens = rank_tokens(vocabulary)
     numbers = {token: number for number, token in enumerate(vocabulary.tokens)}
     bytes_of_rank = [np.uint16(numbers[token]).tobytes() for token in tokens]
@@ -107,8 +113,9 @@ def _make_tiktoken(vocabulary: Vocabulary) -> Callable[[str], bytes]:
     encode_ordinary, lookup = encoding.encode_ordinary, bytes_of_rank.__getitem__
 
     def encode(text: str) -> bytes:
-        parts = [text] if len(text) < LONG_RUN else cut_long_runs(text)
-        return b"".join([lookup(rank) for part in parts for rank in encode_ordinary(part)])
+        if len(text) < LONG_RUN:
+            return b"".join(map(lookup, encode_ordinary(text)))
+        return b"".join(lookup(rank) for part in cut_long_runs(text) for rank in encode_ordinary(part))
 
     return encode
 

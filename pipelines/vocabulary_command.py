@@ -92,7 +92,11 @@ def read_sentences(files: list[InputFile], damage: list[Rejection], *, max_bytes
 
 
 def _add_train_parser(actions: Any) -> None:
-    parser = actions.add_parser("train", help="train on cleaned documents or plain text", description=train.__doc__)
+    parser = actions.add_parser(
+        "train",
+        help="train on cleaned documents or plain text",
+        description="Trains byte-level BPE with RoBERTa's special ids; the same text gives the same file.",
+    )
     parser.add_argument(
         "--input", nargs="+", required=True, metavar="INPUT",
         help="folder of a run, or patterns of .parquet (a column text) or plain text files (.txt, .txt.gz)",
@@ -109,7 +113,11 @@ def _add_train_parser(actions: Any) -> None:
 
 
 def _add_import_parser(actions: Any) -> None:
-    parser = actions.add_parser("import-gpt2", help="GPT-2's merges with RoBERTa's ids", description=run_import.__doc__)
+    parser = actions.add_parser(
+        "import-gpt2",
+        help="import GPT-2's merges with RoBERTa's ids",
+        description="Makes RoBERTa's vocabulary of 50,265 ids from the three files that fairseq reads.",
+    )
     parser.add_argument("--encoder", required=True, metavar="encoder.json", help="GPT-2's tokens and ids")
     parser.add_argument("--merges", required=True, metavar="vocab.bpe", help="GPT-2's merges")
     parser.add_argument("--dict", required=True, metavar="dict.txt", help="fairseq's order of GPT-2's ids")
