@@ -6,10 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -71,16 +71,47 @@ def small_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def start_trainer(small_recipe: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Starts `pretrain.py` with the small recipe, by torchrun where there is more than one rank."""
+class Finished(NamedTuple):
+    """A command that ended."""
 
-    def start(*arguments: object, n_ranks: int = 1) -> subprocess.Popen[str]:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run_here(small_recipe: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+    """Runs the command in this process, which has torch already: one rank, one thread."""
+    import torch
+
+    from trainer.pretrain import main
+
+    def run(*arguments: object) -> Finished:
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            code = main(["--recipe", str(small_recipe), "--device", "cpu", *map(str, arguments)])
+        except SystemExit as exit_:
+            code = int(str(exit_.code))
+        finally:
+            torch.set_num_threads(n_threads)
+        out, err = capfd.readouterr()
+        return Finished(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def start_trainer(small_recipe: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts `pretrain.py` as a user does, by torchrun where there is more than one rank."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object, n_ranks: int = 1) -> "subprocess.Popen[str]":
         launch = [sys.executable]
         if n_ranks > 1:
             launch += ["-m", "torch.distributed.run", f"--nproc-per-node={n_ranks}", "--standalone"]
         command = [*launch, "trainer/pretrain.py", "--recipe", str(small_recipe), "--device", "cpu"]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*command, *map(str, arguments)],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -88,17 +119,11 @@ def start_trainer(small_recipe: Path) -> Callable[..., subprocess.Popen[str]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        started.append(process)
+        return process
 
-    return start
-
-
-@pytest.fixture
-def run_trainer(start_trainer: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs it to its end."""
-
-    def run(*arguments: object, n_ranks: int = 1) -> subprocess.CompletedProcess[str]:
-        process = start_trainer(*arguments, n_ranks=n_ranks)
-        out, err = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-    return run
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
