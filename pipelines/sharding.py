@@ -94,7 +94,7 @@ class WriteShards(beam.PTransform):
         self.folder, self.name, self.rules, self.counts = folder, name, rules, counts
 
     def expand(self, keyed: Any) -> Any:
-        writer = _WriteShard(folder=self.folder, name=self.name, rules=self.rules)
+        writer = WriteShard(folder=self.folder, name=self.name, rules=self.rules)
         return (
             keyed
             | "Group by shard" >> beam.GroupByKey()
@@ -102,7 +102,9 @@ class WriteShards(beam.PTransform):
         )  # fmt: skip
 
 
-class _WriteShard(beam.DoFn):
+class WriteShard(beam.DoFn):
+    """(shard key, its documents) -> ShardEntry; the order of delivery does not matter."""
+
     def __init__(self, *, folder: str, name: str, rules: ShardRules) -> None:
         self.folder, self.name, self.rules = folder, name, rules
 

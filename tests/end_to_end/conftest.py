@@ -67,7 +67,9 @@ def reference_run(tmp_path_factory: pytest.TempPathFactory, command: Command, sa
 
 def tree_digest(folder: Path) -> dict[str, str]:
     """sha256 of every file of a run, work folder aside."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and "work" not in path.relative_to(folder).parts)
+    files = sorted(
+        path for path in folder.rglob("*") if path.is_file() and "work" not in path.relative_to(folder).parts
+    )
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import webdataset
+from warcio.statusandheaders import StatusAndHeaders
+from warcio.warcwriter import WARCWriter
 
 from bpe.manifest import load_manifest
 
@@ -105,3 +108,40 @@ def test_a_full_disk_fails_the_run_with_the_path_named(command, sample: str, tmp
     done = command("beam", "run", "pipelines/ccnews.py", "--input", sample, "--output", str(tmp_path / "out"), status=1)
     assert "documents" in done.stderr
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_passwords_and_tokens_of_urls_are_nowhere_in_what_is_written_or_said(command, tmp_path: Path):
+    article = "<p>" + "The harbour council met on Monday to talk about the new pier and its cost. " * 30 + "</p>"
+    urls = [
+        "http://reader:CANARY1@a.example/one",
+        "http://a.example/two?token=CANARY2&page=3",
+        "http://x:CANARY3@b.test/",
+    ]
+    with (tmp_path / "secrets.warc.gz").open("wb") as file:
+        writer = WARCWriter(file, gzip=True)
+        for number, url in enumerate(urls):
+            body = (
+                f"<html><body><article>{article if number < 2 else ''}{url} {number}</article></body></html>".encode()
+            )
+            headers = StatusAndHeaders("200 OK", [("Content-Type", "text/html")], protocol="HTTP/1.1")
+            writer.write_record(writer.create_warc_record(url, "response", payload=BytesIO(body), http_headers=headers))
+    output = tmp_path / "out"
+    done = command(
+        "beam", "run", "pipelines/ccnews.py", "--input", str(tmp_path / "*.warc.gz"), "--output", str(output)
+    )
+    tables = [pq.read_table(path) for folder in ("documents", "rejected") for path in (output / folder).glob("*")]
+    assert sum(table.num_rows for table in tables) == 3
+    said = done.stdout + done.stderr + (output / "manifest.json").read_text() + (output / "report.html").read_text()
+    for table in tables:
+        for column in set(table.column_names) - {"text"}:
+            said += str(table[column].to_pylist())
+    assert "CANARY" not in said
+
+
+def test_the_paper_variant_runs_news_please(command, project_root: Path, tmp_path: Path):
+    output = tmp_path / "out"
+    source = str(project_root / "tests/data/sample/CC-NEWS-SAMPLE-00000.warc.gz")
+    flags = ["--variant", "paper", "--input", source, "--output", str(output)]
+    command("beam", "run", "pipelines/ccnews.py", *flags)
+    extractors = set(ds.dataset(output / "documents").to_table()["extractor"].to_pylist())
+    assert any(name.startswith("news-please") for name in extractors)

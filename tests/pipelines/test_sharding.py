@@ -61,9 +61,8 @@ def test_a_shard_and_its_lineage_agree(tmp_path):
     for number in range(300):
         lengths = rng.integers(1, 40, size=rng.integers(1, 12)).astype("<u2")
         tokens = rng.integers(4, 5_000, size=int(lengths.sum())).astype("<u2")
-        documents.append(
-            EncodedDocument(os.urandom(16), tokens.tobytes(), lengths.tobytes(), f"http://a.example/{number}", "a", number)
-        )
+        url = f"http://a.example/{number}"
+        documents.append(EncodedDocument(os.urandom(16), tokens.tobytes(), lengths.tobytes(), url, "a", number))
     documents.sort(key=lambda one: one.document_id)
     (tmp_path / "shards").mkdir()
     entry = write_documents(str(tmp_path), "x-00000-of-00001", documents, split="train", block_tokens=4_096)
