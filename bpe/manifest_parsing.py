@@ -145,7 +145,9 @@ def _read_statistics(node: Node) -> dict[str, object]:
         pair = read_items(item)
         if len(pair) != 2:
             item.fail("a pair of domain and count was expected")
-        top.append([read_text(pair[0]), read_count(pair[1])])
+        if not isinstance(pair[0].value, str):  # "" is the domain of what has no address
+            pair[0].fail("a domain was expected")
+        top.append([pair[0].value, read_count(pair[1])])
     return {
         "languages": read_counts_by_name(fields["languages"]),
         "domains": {"distinct": read_count(domains["distinct"]), "top": top},

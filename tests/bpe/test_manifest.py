@@ -70,6 +70,11 @@ def test_a_run_without_vocabulary_has_no_shards(manifest):
     assert dump_manifest(parse_manifest(dump_manifest(bare))) == dump_manifest(bare)
 
 
+def test_text_without_an_address_has_a_domain_too(manifest):
+    data = edited(manifest, ["statistics", "domains", "top"], [["", 7], ["example.com", 1]])
+    assert parse_manifest(data).statistics["domains"] == {"distinct": 1, "top": [["", 7], ["example.com", 1]]}
+
+
 def test_a_run_that_read_nothing_is_a_run(manifest):
     empty = manifest._replace(
         vocabulary=None,
@@ -144,6 +149,7 @@ EDITS = [
     (["inputs", 0, "name"], "../a", r"at inputs\[0\].name"),
     (["inputs", 0, "name"], "https://example.com/a", r"at inputs\[0\].name"),
     (["statistics", "domains", "top", 0], ["example.com"], r"at statistics.domains.top\[0\]: a pair"),
+    (["statistics", "domains", "top", 0], [None, 1], r"at statistics.domains.top\[0\]\[0\]: a domain"),
     (["statistics", "languages", "en"], "x", r"at statistics.languages.en"),
     (["report", "sha256"], 5, r"at report.sha256: a text was expected"),
     (["name"], "", r"at name: a text was expected"),
