@@ -116,15 +116,28 @@ def gather_blocks(tokens: Ids, items: Items, spans: Spans, *, width: int) -> Blo
     size, n_tokens = items.size[chosen], items.n_tokens[chosen]
     in_stream = stream_starts(size)
     row_start = in_stream[np.append(_starts(counts)[: counts.size], chosen.size)]
+    length = 1 + np.diff(row_start)  # <s> included
     # Column 0 is <s>; an item starts where the items before it in its row end.
     place = row * width + 1 + in_stream[:-1] - row_start[row]
-    ids = np.full((counts.size, width), PAD, dtype=np.uint16)
-    flat = ids.reshape(-1)
-    flat[concatenate_ranges(place, n_tokens)] = tokens[concatenate_ranges(items.source[chosen], n_tokens)]
-    has_eos = size > n_tokens
-    flat[(place + n_tokens)[has_eos]] = EOS
+    is_text = np.arange(width) < length[:, None]
+    ids = np.where(is_text, np.uint16(EOS), np.uint16(PAD))
     ids[:, 0] = BOS
-    return Blocks(ids, 1 + np.diff(row_start))
+    is_text[:, 0] = False
+    is_text.reshape(-1)[(place + n_tokens)[size > n_tokens]] = False
+    # What is left are the tokens' places, in the order in which the items hold them.
+    ids[is_text] = _gather_runs(tokens, items.source[chosen], n_tokens)
+    return Blocks(ids, length)
+
+
+def _gather_runs(tokens: Ids, start: Indices, count: Indices) -> Ids:
+    """The tokens of many ranges, one after the other; ranges that continue each other are copied as one."""
+    start, count = start[count > 0], count[count > 0]
+    if not start.size:
+        return tokens[:0]
+    is_first = np.append(True, start[1:] != start[:-1] + count[:-1])
+    last = np.append(np.flatnonzero(is_first)[1:], start.size) - 1
+    runs = zip(start[is_first].tolist(), (start[last] + count[last]).tolist(), strict=True)
+    return np.concatenate([tokens[a:b] for a, b in runs])
 
 
 def concatenate_ranges(start: Indices, count: Indices) -> Indices:

@@ -6,41 +6,31 @@ In: finished runs of shards, and a recipe. Out: checkpoints and a log in RUN. Th
 of shards, recipe and seed, so the same command again goes on where it was stopped, on any number of ranks.
 """
 
-import math
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-from torch import nn
-
 from bpe.errors import ShardError
-from trainer.batches import to_device
 from trainer.checkpoints import Progress
 from trainer.command_line import OneLineParser, add_setting_flags, parse_flags, settings_of_flags
 from trainer.evaluation import HeldOut, measure_loss
-from trainer.model import MaskedLanguageModel, count_parameters, make_model
-from trainer.optimization import gradient_norm, learning_rate, make_optimizer, set_learning_rate, summed_loss
+from trainer.model import count_parameters, make_model
+from trainer.optimization import make_optimizer
 from trainer.parallel import (
     RankError,
     Ranks,
     StopRequest,
-    add_over_ranks,
     choose_precision,
-    computing_in,
     rank_of_environment,
     start_ranks,
     stop_ranks,
-    sum_over_ranks,
-    without_sync,
     wrap_model,
 )
 from trainer.plan import Order, masking_rules, packing_rules
 from trainer.progress import ProgressLine
-from trainer.randomness import Purpose, derive_seed
-from trainer.reporting import RunLog, UpdateReport, summarise_losses
+from trainer.reporting import RunLog, summarise_losses
 from trainer.resumption import RunState, claim_folder, resume_run, save_progress
 from trainer.run_folder import (
     CHECKPOINTS,
@@ -51,21 +41,16 @@ from trainer.run_folder import (
 )
 from trainer.settings import Settings, accumulation_steps
 from trainer.sources import Source, check_shards, open_runs
-from trainer.streaming import DIGEST_BITS, BatchStream, LoaderError, Prefetched, RankBatch
-
-LISTEN_EVERY = 8  # micro-batches between two looks at whether some rank was asked to stop
+from trainer.streaming import BatchStream, LoaderError, Prefetched, RankBatch
+from trainer.updates import Learner, run_update
 
 
 class Training(NamedTuple):
-    """All that an update needs."""
+    """A run, ready to go."""
 
     settings: Settings
     run: RunState
-    ranks: Ranks
-    dtype: torch.dtype  # of matrix products
-    model: MaskedLanguageModel
-    averaged: nn.Module  # the same model, its gradients averaged over ranks
-    optimizer: torch.optim.AdamW
+    learner: Learner
     batches: Prefetched
     order: Order
     held_out: HeldOut
@@ -75,22 +60,26 @@ class Training(NamedTuple):
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 0 done, 1 the data are bad, 2 the command is wrong, 128 + n stopped by signal n."""
     flags = parse_flags(make_parser(), argv)
-    rank = rank_of_environment()
     try:
-        settings = settings_of_flags(flags)
-        training = prepare(settings, flags.data, Path(flags.output), resume=flags.resume)
+        try:
+            training = prepare(settings_of_flags(flags), flags.data, Path(flags.output), resume=flags.resume)
+        except ValueError as error:
+            if flags.debug:
+                raise
+            return complain(error, code=2)
         return train(training)
-    except ValueError as error:
-        if flags.debug:
-            raise
-        if rank == 0:  # a wrong command is the same for all ranks
-            print(f"pretrain: {error}", file=sys.stderr)
-        return 2
     except (ShardError, RunError, LoaderError, RankError, OSError) as error:
         if flags.debug:
             raise
+        return complain(error, code=1)
+
+
+def complain(error: Exception, *, code: int) -> int:
+    """One line; a wrong command is the same for all ranks, of bad data each may have met its own."""
+    rank = rank_of_environment()
+    if rank == 0 or code == 1:
         print(f"pretrain: {f'rank {rank}: ' if rank else ''}{error}", file=sys.stderr)
-        return 1
+    return code
 
 
 def make_parser() -> OneLineParser:
@@ -127,11 +116,7 @@ def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: st
     return Training(
         settings=settings,
         run=run,
-        ranks=ranks,
-        dtype=dtype,
-        model=model,
-        averaged=wrap_model(model, ranks),
-        optimizer=make_optimizer(model, settings),
+        learner=Learner(settings, ranks, dtype, model, wrap_model(model, ranks), make_optimizer(model, settings)),
         batches=make_batches(order, description, ranks),
         order=order,
         held_out=HeldOut(runs, settings, vocabulary_size=description.vocabulary_size),
@@ -155,103 +140,36 @@ def make_batches(order: Order, description: RunDescription, ranks: Ranks) -> Pre
 
 def train(training: Training) -> int:
     """Updates, from the last checkpoint to the last update."""
-    settings, line = training.settings, training.line
-    progress = saved = resume_run(training.run, training.model, training.optimizer)
+    settings, learner, line = training.settings, training.learner, training.line
+    progress = saved = resume_run(training.run, learner.model, learner.optimizer)
     training.batches.load_state_dict(progress.place._asdict())
     if progress.update >= settings.last_update:
         line.say(f"finished: {progress.update} of {settings.updates} updates are done, --max-updates asks for no more")
-        stop_ranks(training.ranks)
+        stop_ranks(training.run.ranks)
         return 0
-    log = RunLog(training.run.folder, line, speaks=training.ranks.speaks, n_updates=settings.last_update)
+    log = RunLog(training.run.folder, line, speaks=training.run.ranks.speaks, n_updates=settings.last_update)
     with StopRequest().listening() as stop, log:
         while progress.update < settings.last_update:
             started = time.monotonic()
             batch = next(training.batches)
-            report = run_update(training, batch, progress.update + 1, stop=stop, started=started)
+            report = run_update(learner, batch, progress.update + 1, stop=stop, started=started)
             if report is None:
                 break
             progress = advance(progress, batch, applied=report.applied)
             log.update(report)
-            if progress.skipped_in_row > settings.max_skipped:
-                kept = (
-                    f"the last good checkpoint is of update {saved.update}"
-                    if saved.update
-                    else "there is no checkpoint"
-                )
-                raise RunError(
-                    f"loss or gradient was not finite for {progress.skipped_in_row} updates in a row; {kept}"
-                )
+            refuse_divergence(progress, saved, max_skipped=settings.max_skipped)
             if is_due(progress.update, settings.evaluate_every, settings.last_update) and training.held_out:
-                loss = measure_loss(training.model, training.held_out, training.ranks, dtype=training.dtype)
+                loss = measure_loss(learner.model, training.held_out, learner.ranks, dtype=learner.dtype)
                 log.held_out(progress.update, loss)
             if is_due(progress.update, settings.checkpoint_every, settings.last_update):
-                saved = save_progress(training.run, training.model, training.optimizer, progress, saved)
-        saved = save_progress(training.run, training.model, training.optimizer, progress, saved)
+                saved = save_progress(training.run, learner.model, learner.optimizer, progress, saved)
+        saved = save_progress(training.run, learner.model, learner.optimizer, progress, saved)
     training.batches.close()
     stopped = progress.update < settings.last_update
-    summarise(training, saved, stopped=stopped)
-    stop_ranks(training.ranks)
+    if training.run.ranks.speaks:
+        summarise(training, saved, stopped=stopped)
+    stop_ranks(training.run.ranks)
     return 128 + stop.signal if stopped and stop else 0
-
-
-def run_update(
-    training: Training, batch: RankBatch, update: int, *, stop: StopRequest, started: float
-) -> UpdateReport | None:
-    """One step on one global batch; None, and nothing changed, where some rank was asked to stop."""
-    settings, ranks = training.settings, training.ranks
-    n_masked, n_tokens, digest, stopping = sum_over_ranks(
-        [batch.n_masked, batch.n_tokens, batch.digest, int(bool(stop))], ranks
-    )
-    if stopping:
-        return None
-    loss = accumulate_gradients(training, batch, update, n_masked=n_masked, stop=stop)
-    if loss is None:
-        return None
-    norm = gradient_norm(training.model.parameters(), clip_norm=settings.clip_norm)
-    loss_value, norm_value = torch.stack((add_over_ranks(loss, ranks), norm)).tolist()
-    # Both are the same on every rank, so all of them step or all of them skip.
-    applied = math.isfinite(loss_value) and math.isfinite(norm_value)
-    rate = learning_rate(update, settings)
-    if applied:
-        set_learning_rate(training.optimizer, rate)
-        training.optimizer.step()
-    training.optimizer.zero_grad()
-    return UpdateReport(
-        update=update,
-        loss=loss_value,
-        gradient_norm=norm_value,
-        learning_rate=rate,
-        n_tokens=n_tokens,
-        n_masked=n_masked,
-        seconds=time.monotonic() - started,
-        place=batch.place,
-        digest=digest % (1 << DIGEST_BITS),
-        applied=applied,
-    )
-
-
-def accumulate_gradients(
-    training: Training, batch: RankBatch, update: int, *, n_masked: int, stop: StopRequest
-) -> torch.Tensor | None:
-    """Gradients of the mean loss over all predicted tokens of the global batch; this rank's part of that loss."""
-    settings, ranks = training.settings, training.ranks
-    # Gradients are averaged over ranks, but the mean is over tokens: each rank's sum counts n_ranks times.
-    weight = ranks.n_ranks / max(1, n_masked)
-    total = torch.zeros((), device=ranks.device)
-    for step, arrays in enumerate(batch.micro_batches):
-        if step and step % LISTEN_EVERY == 0 and sum_over_ranks([int(bool(stop))], ranks)[0]:
-            training.optimizer.zero_grad()
-            return None
-        # Dropout is a function of the place, so a checkpoint need not hold the state of a generator.
-        torch.manual_seed(derive_seed(seed=settings.seed, purpose=Purpose.DROPOUT, place=(update, ranks.rank, step)))
-        inputs = to_device(arrays, ranks.device)
-        with without_sync(training.averaged, last=step == len(batch.micro_batches) - 1):
-            with computing_in(training.dtype, ranks.device):
-                logits = training.averaged(inputs.input_ids, inputs.attention, inputs.chosen)
-                loss = summed_loss(logits, inputs.targets)
-            torch.autograd.backward(loss * weight)
-        total += loss.detach()
-    return total / max(1, n_masked)
 
 
 def advance(progress: Progress, batch: RankBatch, *, applied: bool) -> Progress:
@@ -264,6 +182,13 @@ def advance(progress: Progress, batch: RankBatch, *, applied: bool) -> Progress:
     )
 
 
+def refuse_divergence(progress: Progress, saved: Progress, *, max_skipped: int) -> None:
+    """RunError where too many updates in a row were skipped."""
+    if progress.skipped_in_row > max_skipped:
+        kept = f"the last good checkpoint is of update {saved.update}" if saved.update else "there is no checkpoint"
+        raise RunError(f"loss or gradient was not finite for {progress.skipped_in_row} updates in a row; {kept}")
+
+
 def is_due(update: int, every: int, last: int) -> bool:
     """Whether something that happens every so many updates, and at the end, happens after this one."""
     return every > 0 and (update % every == 0 or update == last)
@@ -271,8 +196,6 @@ def is_due(update: int, every: int, last: int) -> bool:
 
 def summarise(training: Training, saved: Progress, *, stopped: bool) -> None:
     """What was made, and where."""
-    if not training.ranks.speaks:
-        return
     n_long = sum(training.order.n_long.values())
     line = training.line
     if n_long:
@@ -280,8 +203,11 @@ def summarise(training: Training, saved: Progress, *, stopped: bool) -> None:
         line.say(f"{n_long:,} sentences longer than a block were {done}")
     if stopped:
         line.say(f"stopped after update {saved.update}; the same command goes on from there")
-    checkpoint = training.run.folder / CHECKPOINTS / f"update-{saved.update:08d}"
-    line.say(f"{summarise_losses(training.run.folder)}; checkpoint {checkpoint}, log {training.run.folder / LOG}")
+    folder = training.run.folder
+    checkpoint = (
+        f"checkpoint {folder / CHECKPOINTS / f'update-{saved.update:08d}'}" if saved.update else "no checkpoint"
+    )
+    line.say(f"{summarise_losses(folder)}; {checkpoint}, log {folder / LOG}")
 
 
 if __name__ == "__main__":

@@ -104,16 +104,12 @@ def join_blocks(parts: list[MaskedBlocks]) -> MaskedBlocks:
 
 def digest_blocks(masked: MaskedBlocks, runs: list[SampleRun]) -> int:
     """The sum of a hash of each sample's name, input and labels: the same however a batch is divided."""
-    names = np.concatenate(
-        [[(run.epoch, run.window, run.first + k) for k in range(run.n_samples)] for run in runs]
-    ).astype("<u8")
-    rows = (column.astype("<u2", copy=False) for column in (masked.input_ids, masked.labels))
-    total = 0
-    for name, input_ids, labels in zip(names, *rows, strict=True):
-        digest = hashlib.blake2b(name, digest_size=DIGEST_BITS // 8)
-        digest.update(input_ids)
-        digest.update(labels)
-        total += int.from_bytes(digest.digest(), "little")
+    names = [(run.epoch, run.window, run.first + k) for run in runs for k in range(run.n_samples)]
+    rows = np.concatenate(
+        (np.array(names, dtype="<u8").view("<u2"), masked.input_ids, masked.labels), axis=1, dtype="<u2"
+    )
+    size = DIGEST_BITS // 8
+    total = sum(int.from_bytes(hashlib.blake2b(row, digest_size=size).digest(), "little") for row in rows)
     return total & _DIGEST_MASK
 
 

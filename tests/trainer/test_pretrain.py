@@ -259,3 +259,27 @@ def test_a_shard_that_breaks_during_the_run_ends_all_ranks_soon_and_is_named(
     assert time.monotonic() - started < 60
     assert process.returncode == 1
     assert "-of-00003.tar" in err
+
+
+def test_fairseq_s_rules_bfloat16_and_several_runs_of_shards_train_too(
+    small_data: Path, random_shards: ModuleType, tmp_path: Path, run_here: Run
+) -> None:
+    shape = random_shards.Shape(n_tokens=3_000, n_shards=1, vocabulary_size=500, sentence_tokens=9.0, seed=1)
+    other = random_shards.make_run(tmp_path / "other", shape)
+    run = tmp_path / "run"
+    flags = ("--fairseq-compat", "--precision", "bfloat16", "--clip-norm", 1.0, "--max-updates", 12)
+    done = run_here("--data", small_data, other, "--output", run, *flags)
+    assert done.returncode == 0, done.stderr
+    assert "were dropped" in done.stdout
+    rates = [rate for _, rate in _updates(run, "lr")]
+    assert rates[0] == 0.0
+    losses = [loss for _, loss in _updates(run, "loss")]
+    assert losses[-1] < losses[0] < 6.5
+
+
+def test_a_corpus_smaller_than_one_batch_trains(random_shards: ModuleType, tmp_path: Path, run_here: Run) -> None:
+    shape = random_shards.Shape(n_tokens=60, n_shards=1, vocabulary_size=500, sentence_tokens=9.0)
+    data = random_shards.make_run(tmp_path / "data", shape)
+    done = run_here("--data", data, "--output", tmp_path / "run", "--max-updates", 3)
+    assert done.returncode == 0, done.stderr
+    assert [place[0] for _, place in _updates(tmp_path / "run", "place")][-1] > 0
