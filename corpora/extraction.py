@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 
 from lxml import etree
 
-from corpora.html_guards import HtmlLimits, flatten, guard_html
+from corpora.fast_pruning import speed_up_trafilatura
+from corpora.html_guards import HtmlLimits, flatten, guard_html, has_many_elements
 from corpora.metadata import PageMetadata, parse_html, read_metadata
 
 __all__ = [
@@ -95,10 +96,11 @@ def extract(
     if tree is None:
         return ExtractionFailure("no_text", "nothing in it can be parsed as HTML")
     metadata = read_metadata(tree, url=url, fetched_at=fetched_at)
+    names = [name for name in dict.fromkeys((extractor, fallback)) if name]
+    if has_many_elements(html, limits):
+        names = ["resiliparse"]
     troubles = []
-    for name in dict.fromkeys((extractor, fallback)):
-        if not name:
-            continue
+    for name in names:
         found = _run(name, _Page(html, tree, url))
         if isinstance(found, _Article):
             return _join(found, metadata, name)
@@ -164,6 +166,7 @@ def _load_trafilatura() -> Callable[[_Page], _Article]:
     from trafilatura import bare_extraction
     from trafilatura.settings import Document, Extractor
 
+    speed_up_trafilatura()
     for name in ("trafilatura", "htmldate", "courlan"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # it warns of every page without text; we count those
     options = Extractor(output_format="python", fast=True, comments=False, tables=True, with_metadata=False)
@@ -177,10 +180,13 @@ def _load_trafilatura() -> Callable[[_Page], _Article]:
 
 
 def _lighten(tree: Any) -> None:
-    """Removes what holds no text of an article: trafilatura would too, after copying it twice."""
+    """Removes what holds no text of an article: trafilatura would too, after copying it twice and searching it often."""
     for script in _SCRIPTS(tree):
         script.tag = "style"
-    etree.strip_elements(tree, "style", "svg", "link", "template", with_tail=False)
+    for script in _SCRIPTS_IN_EDGES(tree):  # an article's own description, which trafilatura may fall back on
+        script.tail = None
+        tree.append(script)
+    etree.strip_elements(tree, "style", "svg", "link", "template", "aside", "footer", "nav", with_tail=False)
 
 
 def _load_resiliparse() -> Callable[[_Page], _Article]:
@@ -202,6 +208,7 @@ def _resiliparse() -> Any:
 
 
 _SCRIPTS = etree.XPath('//script[not(@type="application/ld+json")]')  # trafilatura looks into those
+_SCRIPTS_IN_EDGES = etree.XPath("//*[self::aside or self::footer or self::nav]//script")
 _NO_HOST = re.compile(r"https?://(?:[/?#:]|$)", re.IGNORECASE)
 
 

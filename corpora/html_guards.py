@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["HtmlLimits", "flatten", "guard_html", "replace_unreadable"]
+__all__ = ["HtmlLimits", "flatten", "guard_html", "has_many_elements", "replace_unreadable"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,8 +21,9 @@ class HtmlLimits:
     """How much of a shape is harmless."""
 
     max_depth: int = 200  # open elements; below lxml's 255 with room for the elements that parsers add
-    max_inline_depth: int = 40  # of those, formatting: browsers reopen them in every paragraph that follows
+    max_formatting_depth: int = 8  # of those, like <b>: where it is not closed, parsers reopen it in each paragraph
     max_tag_chars: int = 20_000  # attributes included; in longer tags only class and id are kept
+    max_elements: int = 15_000  # for extractors that need time quadratic in them, as trafilatura does
     unchecked_tags: int = 5_000  # fewer cannot nest deeply enough to take seconds
     unchecked_chars: int = 400_000  # a shorter page cannot hold enough attributes to take seconds
 
@@ -51,7 +52,7 @@ _TOKEN = re.compile(
     r"|<(?P<raw>script|style|textarea|title|xmp|iframe|noembed|noframes)(?P<raw_attributes>(?=[\s/>])[^>]*)>"
     r"(?P<raw_text>.*?)(?:</(?P=raw)(?=[\s/>])[^>]*(?:>|\Z)|\Z)"
     r"|<(?P<slash>/?)(?P<name>[a-z][^\s/>]*)"
-    r"(?P<attributes>(?>[^>\"']+|=\s*\"[^\"]*(?:\"|\Z)|=\s*'[^']*(?:'|\Z)|[\"'])*+)(?:>|\Z)",
+    r"(?P<attributes>(?>[^>\"'=]+|=\s*+\"[^\"]*+(?:\"|\Z)|=\s*+'[^']*+(?:'|\Z)|[=\"'])*+)(?:>|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
 _KEPT_ATTRIBUTES = re.compile(r"\s(?:class|id|itemprop)\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>=]+)", re.IGNORECASE)
@@ -83,6 +84,11 @@ def replace_unreadable(text: str) -> str:
     if len(data.translate(None, _CONTROL_BYTES)) == len(data) and not any(end in data for end in _NONCHARACTERS):
         return text
     return _UNREADABLE.sub("", text)
+
+
+def has_many_elements(html: str, limits: HtmlLimits = _DEFAULT_LIMITS) -> bool:
+    """Whether the page is only for an extractor of linear time: 100,000 paragraphs cost trafilatura 10 s."""
+    return html.count("<") - html.count("</") > limits.max_elements
 
 
 _NAME = re.compile(r"<(/?[a-zA-Z][^\s/>]*)")
@@ -123,14 +129,17 @@ class _Flattener:
         self.limits = limits
         self.open: list[tuple[str, bool]] = []  # name, and whether its tag was kept
         self.n_open: dict[str, int] = {}
-        self.n_inline = 0
+        self.n_formatting = 0
         self.n_kept = 0
+        self.is_line_empty = True  # since a line break that stands for a tag
 
     def rewrite(self, html: str) -> str:
         pieces: list[str] = []
         position = 0
         for token in _TOKEN.finditer(html):
-            pieces.append(html[position : token.start()])
+            between = html[position : token.start()]
+            self.is_line_empty = self.is_line_empty and (not between or between.isspace())
+            pieces.append(between)
             position = token.end()
             if token["name"]:
                 name = token["name"].lower()
@@ -152,11 +161,11 @@ class _Flattener:
         if name in _VOID:
             return tag
         if name in _CLOSED_BY_ITSELF and self.open and self.open[-1][0] == name:
-            return tag if self.open[-1][1] else "<br>"
+            return tag if self.open[-1][1] else self._instead(name)
         kept = self.n_kept < self.limits.max_depth
-        if name in _INLINE:
-            kept = kept and self.n_inline < self.limits.max_inline_depth
-            self.n_inline += 1
+        if name in _FORMATTING:
+            kept = kept and self.n_formatting < self.limits.max_formatting_depth
+            self.n_formatting += 1
         self.open.append((name, kept))
         self.n_open[name] = self.n_open.get(name, 0) + 1
         self.n_kept += kept
@@ -168,11 +177,14 @@ class _Flattener:
         while True:
             last, kept = self.open.pop()
             self.n_open[last] -= 1
-            self.n_inline -= last in _INLINE
+            self.n_formatting -= last in _FORMATTING
             self.n_kept -= kept
             if last == name:
                 return f"</{name}>" if kept else self._instead(name)
 
-    @staticmethod
-    def _instead(name: str) -> str:
-        return "" if name in _INLINE else "<br>"
+    def _instead(self, name: str) -> str:
+        """What parts the text where a tag that would have parted it is gone."""
+        if name in _INLINE or self.is_line_empty:
+            return ""
+        self.is_line_empty = True
+        return "<p>"
