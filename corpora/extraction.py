@@ -180,7 +180,7 @@ def _load_trafilatura() -> Callable[[_Page], _Article]:
 
 
 def _lighten(tree: Any) -> None:
-    """Removes what holds no text of an article: trafilatura would too, after copying it twice and searching it often."""
+    """Removes what holds no text of an article: trafilatura would too, after copying and searching it often."""
     for script in _SCRIPTS(tree):
         script.tag = "style"
     for script in _SCRIPTS_IN_EDGES(tree):  # an article's own description, which trafilatura may fall back on

@@ -14,9 +14,7 @@ EMAIL_MARK = "<email>"
 ADDRESS_MARK = "<ip>"
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w@-])")
 _IPV4 = re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)", re.ASCII)
-_IPV6 = re.compile(
-    r"(?<![\w:.])(?:[0-9a-f]{1,4}:|:(?=:)){2,7}(?::|[0-9a-f]{1,4})(?![\w:]|\.\d)", re.IGNORECASE | re.ASCII
-)
+_IPV6 = re.compile(r"(?<![\w:.])(?=[0-9a-f]*:[0-9a-f]*:)[0-9a-f:]{6,39}(?![\w:]|\.\d)", re.IGNORECASE | re.ASCII)
 
 
 class Redacted(NamedTuple):

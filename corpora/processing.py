@@ -17,7 +17,7 @@ from corpora.decoding import Decoded, decode_page
 from corpora.documents import Document, RawPage, Rejection, reject
 from corpora.extraction import EXTRACTORS, Extracted, ExtractionFailure, extract, visible_text
 from corpora.html_guards import HtmlLimits
-from corpora.language import guess_language, share_of
+from corpora.language import guess_language, guess_language_of_html, share_of
 from corpora.personal_data import redact_personal_data
 from corpora.quality import QualityRules, find_complaint
 from corpora.reasons import REASONS
@@ -91,9 +91,7 @@ def process_page(page: RawPage, settings: ProcessingSettings) -> Document | Reje
         return refused
     decoded = decode_page(page.body, http_charset=page.http_charset)
     is_html = mime != PLAIN_TEXT
-    refused = _refuse_language(
-        page, visible_text(decoded.text, limits=settings.html) if is_html else decoded.text, settings
-    )
+    refused = _refuse_language(page, decoded.text, settings, is_html=is_html)
     if refused:
         return refused
     if is_html:
@@ -130,14 +128,16 @@ def _refuse_unread(page: RawPage, mime: str, settings: ProcessingSettings) -> Re
     return None
 
 
-def _refuse_language(page: RawPage, visible: str, settings: ProcessingSettings) -> Rejection | None:
+def _refuse_language(page: RawPage, text: str, settings: ProcessingSettings, *, is_html: bool) -> Rejection | None:
     """The quick look: a page is refused if hardly any of what a reader sees is in a wanted language.
 
     It is lenient, since navigation can be in another language than the article, and so can a quotation.
     """
     if not settings.languages:
         return None
-    guess = guess_language(visible)
+    guess = guess_language_of_html(text) if is_html else guess_language(text)
+    if guess is None or not guess.code:
+        guess = guess_language(visible_text(text, limits=settings.html) if is_html else text)
     if not guess.code or share_of(guess, settings.languages) >= settings.min_visible_share:
         return None
     return reject(page, "language", "language", guess.code)

@@ -17,7 +17,7 @@ __all__ = ["Complaint", "QualityRules", "find_complaint"]
 
 UNSPACED_LANGUAGES = frozenset(["zh", "ja", "th", "lo", "km", "my", "bo", "dz"])  # their words cannot be counted so
 
-_SENTENCE_END = re.compile(r"[.!?…。！？؟।][\"'”’»)\]]*(?:\s|$)")
+_SENTENCE_END = re.compile(r"[.!?…؟।][\"'”’»)\]]*(?:\s|$)|[。！？]")
 _SYMBOLS = re.compile(r"#|\.{3}|…")
 _LETTER = re.compile(r"[^\W\d_]")
 _BULLETS = ("•", "●", "○", "■", "□", "▪", "►", "▶", "-", "*", "–", "·", "‣")
