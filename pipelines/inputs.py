@@ -25,7 +25,7 @@ CRAWL_ENDINGS = (".warc", ".warc.gz", ".arc", ".arc.gz", ".wet", ".wet.gz")
 LIST_ENDINGS = (".txt", ".paths", ".paths.gz")
 FINGERPRINT_BYTES = 64 << 10  # at each end of the file
 SPLIT_UNIT = 64 << 10
-MIN_SPLIT_BYTES = 1 << 20
+MIN_SPLIT_BYTES = 8 << 20
 MAX_SPLIT_BYTES = 32 << 20  # a range reads up to 8 MiB before its border to get in step: a quarter at most
 SPLITS_PER_FILE = 32
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -100,19 +100,19 @@ def fingerprint(file: InputFile) -> str:
 
 
 def plan_splits(n_bytes: int, *, limit_bytes: int | None = None) -> list[tuple[int, int]]:
-    """Byte ranges that cover a file, or its first `limit_bytes`; their borders depend on its size alone.
+    """Equal byte ranges that cover a file, cut off at `limit_bytes`; their borders depend on its size alone.
 
-    >>> plan_splits(2_500_000)
-    [(0, 1048576), (1048576, 2097152), (2097152, 2500000)]
-    >>> plan_splits(2_500_000, limit_bytes=1_500_000)
-    [(0, 1048576), (1048576, 1500000)]
+    >>> plan_splits(20_000_000)
+    [(0, 6684672), (6684672, 13369344), (13369344, 20000000)]
+    >>> plan_splits(20_000_000, limit_bytes=8_000_000)
+    [(0, 6684672), (6684672, 8000000)]
     """
     if limit_bytes is not None and limit_bytes < 1:
         raise ValueError(f"--limit-bytes is {limit_bytes}; it counts bytes of each file, at least 1")
-    wanted = math.ceil(n_bytes / SPLITS_PER_FILE / SPLIT_UNIT) * SPLIT_UNIT
-    step = min(max(wanted, MIN_SPLIT_BYTES), MAX_SPLIT_BYTES)
+    wanted = min(max(n_bytes // SPLITS_PER_FILE, MIN_SPLIT_BYTES), MAX_SPLIT_BYTES)
+    step = math.ceil(n_bytes / max(math.ceil(n_bytes / wanted), 1) / SPLIT_UNIT) * SPLIT_UNIT
     end = n_bytes if limit_bytes is None else min(n_bytes, limit_bytes)
-    return [(start, min(start + step, end)) for start in range(0, end, step)]
+    return [(start, min(start + step, end)) for start in range(0, end, max(step, 1))]
 
 
 def write_input_list(inputs: Sequence[InputFile], path: str) -> None:
