@@ -47,6 +47,11 @@ _DATE_KEYS = (
 )  # fmt: skip
 _DOCTYPE = re.compile(r"\s*<!doctype[^>]*/[^<>]*>", re.IGNORECASE)
 _SELF_CLOSED = re.compile(r"(<html\b[^<>]*?)\s*/>", re.IGNORECASE)
+_HEAD = re.compile(
+    r"(?>\s+|<!--.*?-->|<!doctype[^>]*>|</?(?:html|head|meta|link|base)\b[^>]*>"
+    r"|<(?P<name>title|script|style|noscript|template)\b.*?</(?P=name)\s*>)*+",
+    re.IGNORECASE | re.DOTALL,
+)
 _SPACE = re.compile(r"\s+")
 
 
@@ -72,11 +77,19 @@ def parse_html(html: str) -> HtmlElement | None:
 
     `html` holds no lone surrogates (corpora.html_guards).
     """
+    if not html or html.isspace():
+        return None
     # libxml2 trips over these two forms: https://bugs.launchpad.net/lxml/+bug/1955915
     head = _SELF_CLOSED.sub(r"\1>", _DOCTYPE.sub("", html[:4_096], count=1), count=1)
+    html = head + html[4_096:]
+    if "<body" not in html and "<BODY" not in html:
+        # HTML 5 lets <body> be left out; libxml2 then takes the article for a part of the head.
+        found = _HEAD.match(html)
+        end = found.end() if found else 0
+        html = f"{html[:end]}<body>{html[end:]}"
     parser = _parser()
     try:
-        tree: HtmlElement | None = etree.fromstring((head + html[4_096:]).encode("utf-8"), parser)
+        tree: HtmlElement | None = etree.fromstring(html.encode("utf-8"), parser)
     except etree.XMLSyntaxError:
         return None
     trouble = parser.error_log.last_error
