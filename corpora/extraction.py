@@ -181,11 +181,12 @@ def _load_trafilatura() -> Callable[[_Page], _Article]:
 
 def _lighten(tree: Any) -> None:
     """Removes what holds no text of an article: trafilatura would too, after copying and searching it often."""
-    for script in _SCRIPTS(tree):
-        script.tag = "style"
-    for script in _SCRIPTS_IN_EDGES(tree):  # an article's own description, which trafilatura may fall back on
-        script.tail = None
-        tree.append(script)
+    for script in list(tree.iter("script")):
+        if script.get("type") != "application/ld+json":
+            script.tag = "style"
+        elif next(script.iterancestors("aside", "footer", "nav"), None) is not None:
+            script.tail = None
+            tree.append(script)  # the article's own description, which trafilatura may fall back on
     etree.strip_elements(tree, "style", "svg", "link", "template", "aside", "footer", "nav", with_tail=False)
 
 
@@ -207,8 +208,6 @@ def _resiliparse() -> Any:
     return extract_plain_text
 
 
-_SCRIPTS = etree.XPath('//script[not(@type="application/ld+json")]')  # trafilatura looks into those
-_SCRIPTS_IN_EDGES = etree.XPath("//*[self::aside or self::footer or self::nav]//script")
 _NO_HOST = re.compile(r"https?://(?:[/?#:]|$)", re.IGNORECASE)
 
 

@@ -41,14 +41,16 @@ def guess_language(text: str) -> LanguageGuess:
 
 
 def _detect(text: str, *, plain: bool) -> LanguageGuess | None:
-    readable = _REFUSED.sub(" ", text[: MAX_CHARS if plain else MAX_HTML_CHARS])
-    if not readable or readable.isspace():
+    if plain:
+        text = _REFUSED.sub(" ", text[:MAX_CHARS])
+    if not text or text.isspace():
         return UNKNOWN
     cld2 = _load()
     try:
-        reliable, _, details = cld2.detect(readable.encode("utf-8", "replace"), isPlainText=plain, bestEffort=True)
+        found = cld2.detect(text[:MAX_HTML_CHARS].encode("utf-8", "replace"), isPlainText=plain, bestEffort=True)
     except cld2.error:
         return None
+    reliable, _, details = found
     shares: dict[str, int] = {}
     for _name, code, percent, _score in details:
         code = _NAMES.get(code, code.lower())
@@ -62,6 +64,8 @@ def _detect(text: str, *, plain: bool) -> LanguageGuess | None:
 
 def guess_language_of_html(html: str) -> LanguageGuess | None:
     """The language of what stands between a page's tags, without parsing it: .6 ms; None where that cannot be told.
+
+    It cannot where the page holds a control character, which cleaning the whole page of would cost as much again.
 
     cld2 passes over tags, scripts, styles and comments by itself; on 300 news pages it agrees with the language of the
     visible text on all, in a third of the time.
