@@ -48,7 +48,7 @@ types: setup
 	$(BIN)/mypy
 
 tests: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: setup
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[$(EXTRAS),bench]' -c deploy/constraints.txt

@@ -51,4 +51,6 @@ REASONS: dict[str, str] = {
     "duplicate_url": "Another document has the same URL.",
     "duplicate_text": "Another document has the same text.",
     "duplicate_prefix": "Another document begins with the same characters.",
+    # Encoding
+    "empty_text": "The document has no word to encode.",
 }
