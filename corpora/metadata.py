@@ -45,6 +45,17 @@ _DATE_KEYS = (
     "citation_date", "article_date_original", "originalpublicationdate", "article.created", "datecreated", "pub_date",
     "rnews:datepublished", "dat", "date",
 )  # fmt: skip
+_DATE_IN_SCRIPT = re.compile(
+    r"[\"'](?:datePublished|publishedDate|publishedAt|published_at|publishDate|publish_date|first_publication_date)\\?[\"']"
+    r"\s*:\s*\\?[\"']([^\"'\\]{8,40})"
+)
+_DATE_CLASSES = (
+    "//time[not(@datetime)] | //*[self::span or self::p or self::div or self::abbr or self::li or self::em]"
+    "[contains(@class, 'date') or contains(@class, 'Date') or contains(@class, 'publish')"
+    " or contains(@class, 'posted')]"
+)
+_MAX_DATE_ELEMENTS = 10
+_MAX_DATE_CHARS = 100
 _DOCTYPE = re.compile(r"\s*<!doctype[^>]*/[^<>]*>", re.IGNORECASE)
 _SELF_CLOSED = re.compile(r"(<html\b[^<>]*?)\s*/>", re.IGNORECASE)
 _HEAD = re.compile(
@@ -142,18 +153,21 @@ def _first(meta: dict[str, list[str]], *keys: str) -> str:
 
 
 def _find_article(tree: HtmlElement) -> dict[str, Any]:
-    """The first JSON-LD object whose type is an article's."""
+    """The first JSON-LD object whose type is an article's, else the first that says when it was published."""
+    dated: dict[str, Any] = {}
     for script in tree.iter("script"):
         if (script.get("type") or "").strip().lower() != "application/ld+json" or not script.text:
             continue
         try:
-            parsed = json.loads(script.text[:_MAX_JSON_CHARS], strict=False)
-            found = next((item for item in _objects(parsed) if _is_article(item)), None)
+            objects = list(_objects(json.loads(script.text[:_MAX_JSON_CHARS], strict=False)))
         except (ValueError, RecursionError):
             continue  # JSON-LD by hand is often broken, and can be nested to break us
-        if found:
-            return found
-    return {}
+        for item in objects:
+            if _is_article(item):
+                return item
+            if not dated and isinstance(item.get("datePublished"), str):
+                dated = {"datePublished": item["datePublished"]}  # of a WebPage: its other names are not the article's
+    return dated
 
 
 def _objects(parsed: Any) -> Iterator[dict[str, Any]]:
@@ -241,6 +255,13 @@ def _dates_stated(tree: HtmlElement, said: _Statements) -> Iterator[str]:
         yield element.get("datetime") or element.get("content") or _text_of(element)
     for element in tree.xpath("//time[@datetime]")[:1]:
         yield element.get("datetime")
+    # What follows is looked at on the tenth of pages that say it nowhere else.
+    for script in tree.iter("script"):
+        if found := _DATE_IN_SCRIPT.search(script.text or ""):
+            yield found[1]
+    for element in tree.xpath(_DATE_CLASSES)[:_MAX_DATE_ELEMENTS]:
+        if len(text := _text_of(element)) <= _MAX_DATE_CHARS:
+            yield text
 
 
 def _read_language(tree: HtmlElement, said: _Statements) -> str:

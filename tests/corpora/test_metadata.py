@@ -49,6 +49,9 @@ def test_the_title_is_the_headline_without_the_site(head: str, title: str) -> No
         ('<span itemprop="datePublished">26 September 2016</span>', "", "2016-09-26"),
         ("", "http://example.com/2016/09/26/title", "2016-09-26"),
         ('<meta name="date" content="2030-01-01">', "http://example.com/2016/09/26/title", "2016-09-26"),
+        ('<script>var page = {"publishedDate": "2016-09-26T10:00:00Z"}</script>', "", "2016-09-26T10:00:00Z"),
+        ('<div class="post-date">Posted on September 26, 2016</div>', "", "2016-09-26"),
+        (LD_JSON.format('{"@type":"WebPage","datePublished":"2016-09-26"}'), "", "2016-09-26"),
         ("<p>in 2016", "", ""),
     ],
 )  # fmt: skip
@@ -97,7 +100,7 @@ def test_nothing_is_parsed_silently_cut() -> None:
 
 
 def test_metadata_keep_their_floors_on_real_pages(shared_data: Path) -> None:
-    """49 fundus pages: measured title .90, date .98 of those stated."""
+    """48 fundus pages, in several languages. Measured: title .77 (to the character), date .96."""
     folder = shared_data / "ccnews"
     with gzip.open(folder / "CC-NEWS-STANDIN-dev300.fundus-gold.jsonl.gz", "rt", encoding="utf-8") as lines:
         gold = {truth["url"]: truth for truth in map(json.loads, lines)}
@@ -112,4 +115,4 @@ def test_metadata_keep_their_floors_on_real_pages(shared_data: Path) -> None:
                 dates += found.published[:10] == str(truth["publishing_date"])[:10]
     assert n >= 45
     assert titles / n >= 0.7
-    assert dates / n >= 0.8
+    assert dates / n >= 0.9
