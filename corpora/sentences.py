@@ -17,7 +17,13 @@ from typing import Any
 
 __all__ = ["split_sentences"]
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+# One for one, so that places stay the same: the segmenter refuses lone surrogates, and panics on "J\u2028.", since it
+# takes every white space to be one byte long.
+_WIDE_SPACES = (
+    "\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+_READABLE = dict.fromkeys(range(0xD800, 0xE000), "\ufffd") | dict.fromkeys(map(ord, _WIDE_SPACES), " ")
+_UNREADABLE = re.compile(f"[\ud800-\udfff{_WIDE_SPACES}]")
 # "Yahoo!News" is one word, but in these scripts no space follows a sentence.
 _ENDS_WITHOUT_SPACE = frozenset("。！？｡．」』）】》〉။។")
 _LAST_SPACE = re.compile(r"\s\S*\Z")
@@ -43,7 +49,7 @@ def split_sentences(text: str, *, language: str = "en", max_chars: int = 20_000)
 def _find_ends(text: str, language: str) -> list[int]:
     """Where sentences end: behind their last character that is no space."""
     segment = _load()
-    readable = _SURROGATE.sub("\ufffd", text)  # the segmenter refuses surrogates; places stay the same
+    readable = text.translate(_READABLE) if _UNREADABLE.search(text) else text
     ends: list[int] = []
     line_start = 0
     for line in readable.split("\n"):

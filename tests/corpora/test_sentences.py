@@ -37,6 +37,7 @@ def test_every_border_of_spaced_text_is_before_a_space(text: str) -> None:
     ("text", "expected"),
     [
         ("", []),
+        ("J\u2028.", ["J\u2028."]),
         (" \n ", [" \n "]),
         ("One. Two.", ["One.", " Two."]),
         ("Mr. Smith paid $3.5 million. He left.", ["Mr. Smith paid $3.5 million.", " He left."]),
