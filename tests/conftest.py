@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+# Scripts, not tests: run by hand and by `make bench`.
+collect_ignore_glob = ["data/*.py", "benchmarks/*.py"]
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -156,7 +156,7 @@ EDITS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("path", "value", "found"), EDITS, ids=lambda part: str(part)[:40])
+@pytest.mark.parametrize(("path", "value", "found"), EDITS, ids=lambda part: "edit" if callable(part) else str(part)[:40])
 def test_an_edited_manifest_is_refused_by_key(manifest, tmp_path, path, value, found):
     (tmp_path / "manifest.json").write_bytes(edited(manifest, path, value))
     with pytest.raises(ShardError, match=r"manifest\.json.*" + found):
