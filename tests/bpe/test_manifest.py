@@ -156,7 +156,11 @@ EDITS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("path", "value", "found"), EDITS, ids=lambda part: "edit" if callable(part) else str(part)[:40])
+def name_of_part(part: object) -> str:
+    return "edit" if callable(part) else str(part)[:40]  # the same in every process
+
+
+@pytest.mark.parametrize(("path", "value", "found"), EDITS, ids=name_of_part)
 def test_an_edited_manifest_is_refused_by_key(manifest, tmp_path, path, value, found):
     (tmp_path / "manifest.json").write_bytes(edited(manifest, path, value))
     with pytest.raises(ShardError, match=r"manifest\.json.*" + found):
