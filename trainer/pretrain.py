@@ -156,11 +156,11 @@ def train(training: Training) -> int:
             if report is None:
                 break
             progress = advance(progress, batch, applied=report.applied)
-            log.update(report)
-            refuse_divergence(progress, saved, max_skipped=settings.max_skipped)
+            held_out = None
             if is_due(progress.update, settings.evaluate_every, settings.last_update) and training.held_out:
-                loss = measure_loss(learner.model, training.held_out, learner.ranks, dtype=learner.dtype)
-                log.held_out(progress.update, loss)
+                held_out = measure_loss(learner.model, training.held_out, learner.ranks, dtype=learner.dtype)
+            log.update(report, held_out=held_out)
+            refuse_divergence(progress, saved, max_skipped=settings.max_skipped)
             if is_due(progress.update, settings.checkpoint_every, settings.last_update):
                 saved = save_progress(training.run, learner.model, learner.optimizer, progress, saved)
         saved = save_progress(training.run, learner.model, learner.optimizer, progress, saved)

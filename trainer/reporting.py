@@ -55,8 +55,8 @@ class RunLog:
         if self._stream is not None:
             self._stream.close()
 
-    def update(self, report: UpdateReport) -> None:
-        """One update."""
+    def update(self, report: UpdateReport, *, held_out: float | None = None) -> None:
+        """One update: one line of the log, with the loss on the held-out split where it was measured after it."""
         speed = report.n_tokens / max(report.seconds, 1e-9)
         self._write(
             update=report.update,
@@ -70,6 +70,7 @@ class RunLog:
             place=list(report.place),
             batch=f"{report.digest:0{DIGEST_BITS // 4}x}",
             **({} if report.applied else {"skipped": True}),
+            **({} if held_out is None else _held_out_entry(held_out)),
         )
         if not report.applied:
             self._line.say(f"update {report.update}: loss {report.loss}, gradient {report.gradient_norm}; skipped")
@@ -78,11 +79,9 @@ class RunLog:
             f"{perplexity(report.loss):,.1f}  lr {report.learning_rate:.2e}  {speed:,.0f} tokens/s",
             always=report.update in (1, self._n_updates),
         )
-
-    def held_out(self, update: int, loss: float) -> None:
-        """A measurement on the held-out split."""
-        self._write(update=update, held_out_loss=_finite(loss), held_out_perplexity=_finite(perplexity(loss)))
-        self._line.say(f"update {update}: held-out loss {loss:.4f}, perplexity {perplexity(loss):,.1f}")
+        if held_out is not None:
+            shown = f"held-out loss {held_out:.4f}, perplexity {perplexity(held_out):,.1f}"
+            self._line.say(f"update {report.update}: {shown}")
 
     def _write(self, **entry: object) -> None:
         if self._stream is not None:
@@ -99,3 +98,7 @@ def summarise_losses(folder: Path) -> str:
 def _finite(number: float) -> float | None:
     """JSON has no NaN and no infinity."""
     return number if math.isfinite(number) else None
+
+
+def _held_out_entry(loss: float) -> dict[str, float | None]:
+    return {"held_out_loss": _finite(loss), "held_out_perplexity": _finite(perplexity(loss))}

@@ -4,8 +4,8 @@ In: settings and the runs of shards that are read. Out: the same, for whoever re
 settings.json holds all that the order of training depends on, and a folder serves one run only.
 
     RUN/settings.json   settings, shards (folder relative to RUN, hash of the manifest), vocabulary
-    RUN/log.jsonl       {"update": 12, "loss": ..., "place": [epoch, window, offset], "batch": ...} and
-                        {"update": 50, "held_out_loss": ..., "held_out_perplexity": ...}
+    RUN/log.jsonl       {"update": 50, "loss": ..., "place": [epoch, window, offset], "batch": ...}, and where the
+                        held-out split was measured after it {..., "held_out_loss": ..., "held_out_perplexity": ...}
     RUN/checkpoints/    see trainer.checkpoints
 """
 
