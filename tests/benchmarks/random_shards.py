@@ -75,10 +75,13 @@ def make_documents(rng: np.random.Generator, shape: Shape, n_tokens: int) -> lis
 
 def _draw_ids(rng: np.random.Generator, n: int, vocabulary_size: int) -> np.ndarray:
     n_ordinary = vocabulary_size - 5
-    ranks = np.exp(rng.random(n) * np.log(n_ordinary)).astype(np.int64)  # density 1 / rank
-    follows = rng.random(n) < 0.5
-    ranks[1:][follows[1:]] = (ranks[:-1][follows[1:]] * 7 + 1) % n_ordinary
-    return (4 + np.minimum(ranks, n_ordinary - 1)).astype(np.uint16)
+    ranks = np.minimum(np.exp(rng.random(n) * np.log(n_ordinary)).astype(np.int64), n_ordinary - 1)  # density 1 / rank
+    places = np.arange(n)
+    drawn = np.maximum.accumulate(np.where(rng.random(n) < 0.5, 0, places))  # the last one that follows no other
+    for distance in range(1, 1 + int((places - drawn).max())):
+        following = np.flatnonzero(places - drawn == distance)
+        ranks[following] = (ranks[following - 1] * 7 + 1) % n_ordinary
+    return (4 + ranks).astype(np.uint16)
 
 
 def _make_shard(folder: Path, name: str, split: str, documents: list[TokenizedDocument], shape: Shape) -> ShardEntry:
