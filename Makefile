@@ -5,7 +5,8 @@ BIN := .venv/bin
 SAMPLE := tests/data/sample
 QUICKSTART := quickstart
 EXTRAS := pipelines,trainer,paper,dev
-export OMP_NUM_THREADS ?= 2
+# Threads that wait for each other by spinning starve a busy machine.
+export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup quickstart test lint types tests bench clean
 

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bpe.entries import FileEntry, ShardEntry
 from bpe.layout import (
     DEFAULT_BLOCK_TOKENS,
     PARTS,
@@ -43,6 +44,21 @@ class ShardContents(NamedTuple):
     sha256: str
     blocks: BlockTable
     placements: list[Placement]  # in the order of the documents
+
+
+def make_shard_entry(contents: ShardContents, *, stem: str, split: str, lineage: FileEntry) -> ShardEntry:
+    """What the manifest says of a shard that was written to `stem`.tar."""
+    return ShardEntry(
+        name=f"{stem}.tar",
+        bytes=contents.n_bytes,
+        sha256=contents.sha256,
+        split=split,
+        n_documents=contents.n_documents,
+        n_sentences=contents.n_sentences,
+        n_tokens=contents.n_tokens,
+        lineage=lineage,
+        blocks=contents.blocks,
+    )
 
 
 def write_shard(

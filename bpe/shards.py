@@ -19,7 +19,7 @@ import numpy.typing as npt
 from bpe.entries import ShardEntry
 from bpe.errors import ShardError
 from bpe.layout import DEFAULT_BLOCK_TOKENS, PARTS, BlockTable, block_members, checksum, member_names, starts
-from bpe.shard_writing import Placement, ShardContents, write_shard, write_shard_to
+from bpe.shard_writing import Placement, ShardContents, make_shard_entry, write_shard, write_shard_to
 from bpe.tokenized import TokenizedDocument
 from bpe.ustar import END, RECORD, check_header, refuse, walk_members
 
@@ -35,6 +35,7 @@ __all__ = [
     "check_shard",
     "document_at",
     "find_borders",
+    "make_shard_entry",
     "open_shard",
     "scan_shard",
     "write_shard",

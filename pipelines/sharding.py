@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bpe.manifest import FileEntry, ShardEntry
-from bpe.shards import ShardContents, write_shard_to
+from bpe.shards import ShardContents, make_shard_entry, write_shard_to
 from bpe.tokenized import TokenizedDocument
 from pipelines.settings import TEXT_BYTES_PER_TOKEN, ShardRules
 from pipelines.storage import HashingWriter, join, write_atomically
@@ -127,17 +127,7 @@ def write_documents(
 
     contents = write_atomically(join(folder, "shards", f"{name}.tar"), write)
     lineage = write_table(folder, f"shards/{name}.parquet", _lineage(documents, contents.placements))
-    return ShardEntry(
-        name=f"shards/{name}.tar",
-        bytes=contents.n_bytes,
-        sha256=contents.sha256,
-        split=split,
-        n_documents=contents.n_documents,
-        n_sentences=contents.n_sentences,
-        n_tokens=contents.n_tokens,
-        lineage=lineage,
-        blocks=contents.blocks,
-    )
+    return make_shard_entry(contents, stem=f"shards/{name}", split=split, lineage=lineage)
 
 
 def write_table(folder: str, name: str, *tables: pa.Table) -> FileEntry:

@@ -21,7 +21,7 @@ from bpe.manifest import (
     dump_manifest,
     settings_hash,
 )
-from bpe.shards import write_shard
+from bpe.shards import make_shard_entry, write_shard
 from bpe.tokenized import TokenizedDocument
 
 
@@ -88,17 +88,7 @@ def _make_shard(folder: Path, name: str, split: str, documents: list[TokenizedDo
     contents = write_shard(folder / f"{name}.tar", documents, block_tokens=shape.block_tokens)
     lineage = FileEntry(f"{name}.parquet", 0, hashlib.sha256(b"").hexdigest(), contents.n_documents)
     (folder / lineage.name).write_bytes(b"")  # random documents come from nowhere
-    return ShardEntry(
-        name=f"{name}.tar",
-        bytes=contents.n_bytes,
-        sha256=contents.sha256,
-        split=split,
-        n_documents=contents.n_documents,
-        n_sentences=contents.n_sentences,
-        n_tokens=contents.n_tokens,
-        lineage=lineage,
-        blocks=contents.blocks,
-    )
+    return make_shard_entry(contents, stem=name, split=split, lineage=lineage)
 
 
 def _describe(shards: list[ShardEntry], shape: Shape) -> Manifest:

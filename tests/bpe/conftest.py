@@ -17,7 +17,7 @@ from bpe.manifest import (
     VocabularyEntry,
     settings_hash,
 )
-from bpe.shards import ShardContents, write_shard
+from bpe.shards import ShardContents, make_shard_entry, write_shard
 from bpe.tokenized import TokenizedDocument
 from bpe.vocabulary import Vocabulary
 
@@ -33,16 +33,11 @@ def make_documents(n: int, *, seed: int = 0, max_sentences: int = 12, max_tokens
 
 
 def make_entry(name: str, contents: ShardContents, *, split: str = "train") -> ShardEntry:
-    return ShardEntry(
-        name=f"shards/{name}.tar",
-        bytes=contents.n_bytes,
-        sha256=contents.sha256,
+    return make_shard_entry(
+        contents,
+        stem=f"shards/{name}",
         split=split,
-        n_documents=contents.n_documents,
-        n_sentences=contents.n_sentences,
-        n_tokens=contents.n_tokens,
         lineage=FileEntry(f"shards/{name}.parquet", 7, "1" * 64, contents.n_documents),
-        blocks=contents.blocks,
     )
 
 

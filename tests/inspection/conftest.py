@@ -23,7 +23,7 @@ from bpe.manifest import (
     dump_manifest,
     settings_hash,
 )
-from bpe.shards import write_shard
+from bpe.shards import make_shard_entry, write_shard
 from bpe.tokenized import TokenizedDocument
 from bpe.vocabulary import BYTE_LETTERS, Vocabulary, add_special_tokens, dump_vocabulary, make_vocabulary
 from corpora.documents import DOCUMENT_SCHEMA, REJECTION_SCHEMA, Document, RawPage, Rejection, reject
@@ -275,14 +275,4 @@ def write_encoded(
             "n_tokens": pa.array([one.ids.size for one in encoded], pa.int32()),
         }
     )
-    return ShardEntry(
-        name=f"{stem}.tar",
-        bytes=contents.n_bytes,
-        sha256=contents.sha256,
-        split=split,
-        n_documents=contents.n_documents,
-        n_sentences=contents.n_sentences,
-        n_tokens=contents.n_tokens,
-        lineage=write_table(folder, f"{stem}.parquet", lineage),
-        blocks=contents.blocks,
-    )
+    return make_shard_entry(contents, stem=stem, split=split, lineage=write_table(folder, f"{stem}.parquet", lineage))
