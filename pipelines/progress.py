@@ -61,7 +61,7 @@ class ProgressDisplay:
         self._watch = watch  # later phases: label -> folder whose files are counted
         self._total = total_bytes
         self._stop = threading.Event()
-        self._started = time.monotonic()
+        self._first_page: float | None = None  # when it was seen: starting workers up is no reading of pages
         self._bar = tqdm(
             total=total_bytes, unit="B", unit_scale=True, dynamic_ncols=True, leave=True,
             bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}",
@@ -93,7 +93,10 @@ class ProgressDisplay:
 
     def _show(self, *, final: bool = False) -> None:
         counts = self._counts()
-        seconds = max(time.monotonic() - self._started, 1e-9)
+        now = time.monotonic()
+        if counts["read"] and self._first_page is None:
+            self._first_page = now - NOTE_INTERVAL_S
+        seconds = now - self._first_page if self._first_page is not None else 1.0
         words = (
             " ".join(f"{label}={counts[kind]:,}" for label, kind in _SHOWN) + f" pages/s={counts['read'] / seconds:.0f}"
         )
