@@ -180,7 +180,10 @@ def _load_trafilatura() -> Callable[[_Page], _Article]:
 
 
 def _lighten(tree: Any) -> None:
-    """Removes what holds no text of an article: trafilatura would too, after copying and searching it often."""
+    """Removes what holds no text of an article: trafilatura would too, after copying and searching it often.
+
+    Not quite for nothing: its fallbacks look at navigation too, and give other text on 2 of 161 English pages.
+    """
     for script in list(tree.iter("script")):
         if script.get("type") != "application/ld+json":
             script.tag = "style"

@@ -1,8 +1,8 @@
 """trafilatura's two dearest expressions, skipped on pages where they cannot match anything.
 
 Both ask each element of a page, by a regular expression, whether its class or id says "cookie banner" or "infinite
-scroll": hardly any page has such an element, yet the asking cost a sixth of an extraction (1.5 of 9.7 ms a page). Here
-the expression is tried once on all classes and ids together, and the element-wise search runs only where that matches.
+scroll": hardly any page has such an element, yet the asking cost .8 of 10.7 ms an English page. Here the expression is
+tried once on all classes and ids together, and the element-wise search runs only where that matches.
 
 The rule: the same elements as before. An expression that is not written as the one we know is left alone.
 """

@@ -180,8 +180,8 @@ def test_relative_lines_lie_below_the_crawl_root_where_one_is_given(crawl: Path)
     local = resolve_inputs(inputs=[str(listed)], crawl_root=str(crawl))
     assert local == resolve_inputs(inputs=[str(listed)])
     assert names_of(local) == ["2016/09/a.warc.gz", "2016/10/a.warc.gz"]
-    remote = resolve_inputs(inputs=[str(listed)], crawl_root="https://host/root/")
-    assert remote[0] == InputFile("2016/09/a.warc.gz", "https://host/root/2016/09/a.warc.gz", None)
+    remote = resolve_inputs(inputs=[str(listed)], crawl_root="https://host/mirror/")
+    assert remote[0] == InputFile("2016/09/a.warc.gz", "https://host/mirror/2016/09/a.warc.gz", None)
 
 
 def test_a_list_on_a_web_server_names_files_beside_it(site: Any) -> None:
