@@ -67,8 +67,8 @@ def guess_language_of_html(html: str) -> LanguageGuess | None:
 
     It cannot where the page holds a control character, which cleaning the whole page of would cost as much again.
 
-    cld2 passes over tags, scripts, styles and comments by itself. Of 300 news pages it can judge 298, and on all of them
-    it says as the visible text does whether English comes first, in a third of the time.
+    cld2 passes over tags, scripts, styles and comments by itself. Of 300 news pages it can judge 298, and on all of
+    them it says as the visible text does whether English comes first, in a third of the time.
     """
     return _detect(html, plain=False)
 
