@@ -10,7 +10,10 @@ from typing import NamedTuple
 import pyarrow as pa
 
 # Where a record can be lost, in the order a record passes them.
-STAGES = ("read", "decode", "extract", "clean", "language", "quality", "deduplicate", "decontaminate", "encode")
+STAGES = (
+    *("urls", "fetch", "read", "decode", "extract", "clean", "language", "quality"),
+    *("rank", "deduplicate", "decontaminate", "encode", "forget"),
+)
 
 
 class RawPage(NamedTuple):
@@ -45,6 +48,9 @@ class Document(NamedTuple):
     charset: str  # the encoding that the page was read with
     decoded_by: str  # the rung of the decoding ladder that decided it
     extractor: str  # name and version
+    score: float | None = None  # of a corpus that ranks its documents, as Stories does
+    gaps: int = 0  # places where something that stood in a sentence could not be rendered, as in wikitext
+    contamination: tuple[str, ...] = ()  # evaluation sets that the text shares passages with, where it was looked for
 
 
 class Rejection(NamedTuple):
@@ -58,6 +64,8 @@ class Rejection(NamedTuple):
     source: str
     offset: int
     broken: bool
+    dropped_by: bytes | None = None  # id of the kept document that stands for a duplicate
+    similarity: float | None = None  # Jaccard similarity to it, where it was measured
 
 
 DOCUMENT_SCHEMA = pa.schema(
@@ -77,6 +85,9 @@ DOCUMENT_SCHEMA = pa.schema(
         pa.field("charset", pa.string(), nullable=False),
         pa.field("decoded_by", pa.string(), nullable=False),
         pa.field("extractor", pa.string(), nullable=False),
+        pa.field("score", pa.float64()),
+        pa.field("gaps", pa.int32(), nullable=False),
+        pa.field("contamination", pa.list_(pa.string()), nullable=False),
     ]
 )
 
@@ -90,6 +101,8 @@ REJECTION_SCHEMA = pa.schema(
         pa.field("source", pa.string(), nullable=False),
         pa.field("offset", pa.int64(), nullable=False),
         pa.field("broken", pa.bool_(), nullable=False),
+        pa.field("dropped_by", pa.binary(16)),
+        pa.field("similarity", pa.float64()),
     ]
 )
 

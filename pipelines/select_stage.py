@@ -180,6 +180,8 @@ def _as_rejects(documents: pa.Table, losers: dict[bytes, Loser]) -> pa.Table:
             "source": row["source"],
             "offset": row["offset"],
             "broken": False,
+            "dropped_by": losers[row["document_id"]].kept_id,
+            "similarity": None,
         }
         for row in documents.select(["document_id", "url", "source", "offset"]).to_pylist()
     ]

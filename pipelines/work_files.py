@@ -17,14 +17,12 @@ from pipelines.ledger import Books, open_books
 from pipelines.storage import exists, open_read, write_atomically
 
 ROWS_PER_GROUP = 1_000
-_VERDICT = ("stage", "reason", "detail", "broken")
+_VERDICT = tuple(name for name in REJECTION_SCHEMA.names if name not in DOCUMENT_SCHEMA.names)
 WORK_SCHEMA = pa.schema([*DOCUMENT_SCHEMA, *(REJECTION_SCHEMA.field(name) for name in _VERDICT)])
-_NO_VERDICT = {"stage": "", "reason": "", "detail": "", "broken": False}
-_NO_DOCUMENT = {
-    name: ([] if name == "authors" else "")
-    for name in DOCUMENT_SCHEMA.names
-    if name not in ("document_id", "url", "source", "offset")
-}
+_NO_VERDICT = {"stage": "", "reason": "", "detail": "", "broken": False, "dropped_by": None, "similarity": None}
+_NO_DOCUMENT: dict[str, object] = {
+    name: "" for name in DOCUMENT_SCHEMA.names if name not in ("document_id", "url", "source", "offset")
+} | {"authors": [], "score": None, "gaps": 0, "contamination": []}
 
 
 class WorkSummary(NamedTuple):
