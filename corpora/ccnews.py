@@ -11,21 +11,12 @@ from dataclasses import dataclass, field
 
 from corpora.processing import ProcessingSettings
 from corpora.quality import QualityRules
+from corpora.targets import PublishedTargets
 
-__all__ = ["FIRST_MONTH", "PAPER_MONTHS", "TARGETS", "VARIANTS", "PublishedTargets", "Variant"]
+__all__ = ["FIRST_MONTH", "PAPER_MONTHS", "TARGETS", "VARIANTS", "Variant"]
 
 FIRST_MONTH = "2016-08"  # Common Crawl's first files; about 60 of August to October 2016 are damaged
 PAPER_MONTHS = ("2016-09", "2019-02")  # both included
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PublishedTargets:
-    """What was published about a corpus, to stand beside the yields of a run."""
-
-    documents: int
-    gib: float  # of text as UTF-8
-    mean_bytes: float  # of a document's text
-    source: str
 
 
 # GB in the paper are GiB, as its figure for OpenWebText shows.

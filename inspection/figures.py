@@ -40,6 +40,7 @@ class Outcome(NamedTuple):
 class Yield(NamedTuple):
     """One quantity of the run beside its published value."""
 
+    kind: str  # of input, "" for the whole run
     quantity: str
     unit: str
     here: float
@@ -97,14 +98,28 @@ def count_splits(manifest: Manifest) -> list[SplitCounts]:
     return [_count_split(manifest, name) for name in names]
 
 
-def compare_yields(manifest: Manifest, targets: Targets | None) -> list[Yield]:
-    """Documents, text and mean length of the run, beside what was published where there is such a thing."""
-    counts = manifest.counts
-    return [
-        Yield("documents", "", counts.documents, targets.documents if targets else None),
-        Yield("text", "GiB", counts.text_bytes / 2**30, targets.gib if targets else None),
-        Yield("mean document", "bytes", mean_bytes(manifest), targets.mean_bytes if targets else None),
-    ]
+def compare_yields(manifest: Manifest, targets: Mapping[str, Targets]) -> list[Yield]:
+    """Documents, text and mean length of the run, and of each kind of input, beside what was published of it."""
+    counts = {"": (manifest.counts.documents, manifest.counts.text_bytes)}
+    kinds = _counts(read_details(manifest).get("kinds"))
+    counts |= {
+        kind: (kinds.get(f"{kind} documents", 0), kinds.get(f"{kind} text_bytes", 0)) for kind in targets if kind
+    }
+    yields = []
+    for kind, (documents, text_bytes) in counts.items():
+        published = targets.get(kind)
+        mean = text_bytes / documents if documents else 0.0
+        yields += [
+            Yield(kind, "documents", "", documents, published.documents if published else None),
+            Yield(kind, "text", "GiB", text_bytes / 2**30, published.gib if published else None),
+            Yield(kind, "mean document", "bytes", mean, published.mean_bytes if published else None),
+        ]
+    return yields
+
+
+def read_details(manifest: Manifest) -> Mapping[str, object]:
+    """What single steps of a run say of themselves, by name; empty where there was none."""
+    return _mapping(manifest.statistics.get("details"))
 
 
 def mean_bytes(manifest: Manifest) -> float:

@@ -1,5 +1,7 @@
 """A record's origin: the crawl file and byte it came from, read again where the file is at hand."""
 
+import importlib
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -8,6 +10,14 @@ from inspection.errors import NotFoundError
 from inspection.lookup import Record
 
 CRAWL_ENDINGS = (".warc", ".arc", ".wet", ".warc.gz", ".arc.gz", ".wet.gz")
+DUMP_ENDINGS = (".xml", ".xml.gz", ".xml.bz2")
+BOOK_ENDINGS = (".txt", ".txt.gz", ".epub")
+# Who reads the records of a file; imported when needed, since most look at runs where no input is ever read again.
+_READERS = {
+    CRAWL_ENDINGS: ("corpora.warc", "read_pages"),
+    DUMP_ENDINGS: ("corpora.mediawiki_dump", "read_articles"),
+    BOOK_ENDINGS: ("corpora.book_files", "read_books"),
+}
 START_BYTES = 200
 
 
@@ -42,8 +52,6 @@ def reread(record: Record, warc_root: Path) -> Reread:
     """Reads the record again at its offset; NotFoundError where file or record are not there, or are others."""
     origin = origin_of(record)
     path = _locate(origin.source, warc_root)
-    if not path.name.lower().endswith(CRAWL_ENDINGS):
-        raise NotFoundError(f"{path}: not a crawl file ({', '.join(CRAWL_ENDINGS[:3])}), so it has no records to read")
     item = _find_item(path, origin, record.document_id)
     if item is None:
         found = f"the record at byte {origin.offset} is another one"
@@ -56,20 +64,30 @@ def reread(record: Record, warc_root: Path) -> Reread:
 
 def _find_item(path: Path, origin: Origin, document_id: bytes) -> RawPage | Rejection | None:
     """What starts at the offset and has this id; then, since offsets in one large member are no places, anywhere."""
-    try:
-        from corpora.warc import Administrative, read_pages  # here: most look at runs where no crawl is ever read
-    except ImportError as error:
-        raise NotFoundError(f"reading crawl files takes shardmill[pipelines]: {error.name} is not installed") from error
-
+    read = _find_reader(path)
     ranges = [(origin.offset, origin.offset + 1)]
-    if path.name.lower().endswith(".gz"):
+    if path.name.lower().endswith((".gz", ".bz2")):
         ranges.append((0, path.stat().st_size))
     with path.open("rb") as stream:
         for start, end in ranges:
-            for item in read_pages(stream, source=origin.source, start=start, end=end):
-                if not isinstance(item, Administrative) and item.document_id == document_id:
+            for item in read(stream, source=origin.source, start=start, end=end):
+                if isinstance(item, (RawPage, Rejection)) and item.document_id == document_id:
                     return item
     return None
+
+
+def _find_reader(path: Path) -> Callable[..., Iterator[object]]:
+    for endings, (module, function) in _READERS.items():
+        if path.name.lower().endswith(endings):
+            try:
+                reader: Callable[..., Iterator[object]] = getattr(importlib.import_module(module), function)
+            except ImportError as error:
+                raise NotFoundError(
+                    f"reading crawl files takes shardmill[pipelines]: {error.name} is not installed"
+                ) from error
+            return reader
+    known = ", ".join(ending for endings in _READERS for ending in endings[:1])
+    raise NotFoundError(f"{path}: not a file whose records can be read ({known} and alike)")
 
 
 def _locate(source: str, warc_root: Path) -> Path:

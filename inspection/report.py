@@ -6,6 +6,7 @@ and the page's own policy forbids it to run or load anything.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from bpe.manifest import Manifest
 from corpora.reasons import REASONS
@@ -20,10 +21,12 @@ from inspection.figures import (
     flatten_settings,
     list_outcomes,
     mean_bytes,
+    read_details,
     read_statistics,
 )
 from inspection.plain_text import percent, size
 from inspection.report_html import Markup
+from inspection.report_selection import selection_sections
 from inspection.report_style import STYLE
 
 __all__ = ["Targets", "render_report"]
@@ -32,17 +35,21 @@ MAX_INPUTS = 200
 MAX_SHARDS = 500
 MAX_LANGUAGES = 12
 SHOWN_DOMAINS = 15
+NO_TARGETS: Mapping[str, Targets] = MappingProxyType({})
 _LARGEST_EXPONENT = 40  # of a length bucket; no document has 2^40 characters
 
 
-def render_report(manifest: Manifest, *, targets: Targets | None = None, reasons: Mapping[str, str] = REASONS) -> str:
-    """The page; `reasons` explains the keys of the books in words."""
+def render_report(
+    manifest: Manifest, *, targets: Mapping[str, Targets] = NO_TARGETS, reasons: Mapping[str, str] = REASONS
+) -> str:
+    """The page; `targets` are those of the whole ("") and of each kind of input, `reasons` explain the books' keys."""
     sections = [
         _header(manifest),
         Markup("<main>"),
         _tiles(manifest),
         _funnel(manifest, reasons),
         html.side_by_side([_yields(compare_yields(manifest, targets), targets), _duplicates(manifest)]),
+        *selection_sections(read_details(manifest)),
         html.side_by_side([_languages(manifest), _domains(manifest)]),
         _lengths(manifest),
         _shards(manifest),
@@ -102,14 +109,19 @@ def _reason(loss: Outcome, explain: Mapping[str, str]) -> Markup:
     return Markup(f"{html.escape(loss.reason.replace('_', ' '))}{small}")
 
 
-def _yields(yields: Sequence[Yield], targets: Targets | None) -> Markup:
-    if targets is None:
+def _yields(yields: Sequence[Yield], targets: Mapping[str, Targets]) -> Markup:
+    if not targets:
         return html.EMPTY
     rows = [
-        (one.quantity, _quantity(one.here, one.unit), _quantity(one.published, one.unit), _share(one)) for one in yields
-    ]
+        (
+            f"{one.kind}: {one.quantity}" if one.kind else one.quantity,
+            _quantity(one.here, one.unit), _quantity(one.published, one.unit), _share(one),
+        )
+        for one in yields
+    ]  # fmt: skip
     table = html.table(("", "this run", "published", "share"), rows, numeric=(1, 2, 3))
-    return html.section("Yield beside what was published", table, note=f"Published: {targets.source}")
+    sources = "; ".join(f"{kind}: {one.source}" if kind else one.source for kind, one in sorted(targets.items()))
+    return html.section("Yield beside what was published", table, note=f"Published: {sources}")
 
 
 def _languages(manifest: Manifest) -> Markup:

@@ -12,7 +12,7 @@ from pipelines import options
 from pipelines.command import exit_status
 from pipelines.corpus import run_corpus
 from pipelines.inputs import resolve_inputs
-from pipelines.settings import DeduplicationRules, RunSettings
+from pipelines.settings import ANY_KIND, DeduplicationRules, InputKind, RunSettings
 
 
 def run(argv: list[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def run_flags(flags: argparse.Namespace, beam_options: list[str]) -> None:
     settings = RunSettings(
         corpus="ccnews",
         variant=flags.variant,
-        processing=variant.processing,
+        kinds={ANY_KIND: InputKind(settings=variant.processing)},
         limit_bytes=flags.limit_bytes,
         deduplication=deduplication,
         shards=options.read_shard_rules(flags),

@@ -4,8 +4,9 @@ Everything that was written reports here, is put in order by name, and is checke
 of the whole must balance before anything is published.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -21,9 +22,11 @@ from bpe.manifest import (
     dump_manifest,
     settings_hash,
 )
-from inspection.report import Targets, render_report
+from inspection.report import render_report
 from pipelines.ledger import Books, add_books, check_balance
-from pipelines.select_stage import PartSummary, Statistics, add_statistics
+from pipelines.part_statistics import Statistics, add_statistics
+from pipelines.published import published_targets
+from pipelines.select_stage import PartSummary
 from pipelines.storage import HashingWriter, join, open_read, write_atomically
 
 TOP_DOMAINS = 100
@@ -34,21 +37,24 @@ class RunIdentity(NamedTuple):
 
     name: str
     settings: dict[str, object]
-    targets: Targets | None
+    details: Mapping[str, object] = MappingProxyType({})  # for the report: of stages before this run, by name
 
 
 class CommitRun(beam.PTransform):
-    """(inputs, part summaries, shard entries) -> the name of the manifest, written last."""
+    """Dict of collections -> the name of the manifest, written last.
+
+    "inputs", "parts" (PartSummary) and "shards" (ShardEntry) always; "state" (FileEntry) and "details" (name, plain
+    value for the report) where a run has them.
+    """
 
     def __init__(self, *, folder: str, identity: RunIdentity, vocabulary: "VocabularyCopy | None") -> None:
         super().__init__()
         self.writer = _WriteManifest(folder, identity, vocabulary)
 
     def expand(self, collections: Any) -> Any:
-        labels = ("inputs", "parts", "shards")
         keyed = {
             label: collection | f"Gather {label}" >> beam.Map(_under_one_key)
-            for label, collection in zip(labels, collections, strict=True)
+            for label, collection in collections.items()
         }
         return keyed | "Bring all together" >> beam.CoGroupByKey() | "Write the manifest" >> beam.ParDo(self.writer)
 
@@ -75,6 +81,8 @@ class _WriteManifest(beam.DoFn):
             inputs=[InputEntry(*one) for one in set(groups["inputs"])],
             parts=groups["parts"],
             shards=groups["shards"],
+            state=groups.get("state", ()),
+            details={**self.identity.details, **dict(groups.get("details", ()))},
         )
 
 
@@ -86,6 +94,8 @@ def commit(
     inputs: Iterable[InputEntry],
     parts: Iterable[PartSummary],
     shards: Iterable[ShardEntry],
+    state: Iterable[FileEntry] = (),
+    details: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
     """Writes vocab.json, report.html and manifest.json into the run's folder; raises BooksError instead of lying."""
     parts = list(parts)
@@ -109,13 +119,14 @@ def commit(
             text_bytes=sum(part.text_bytes for part in parts),
             administrative=sum(part.administrative for part in parts),
         ),
-        statistics=_shown_statistics(add_statistics(part.statistics for part in parts)),
+        statistics=_shown_statistics(add_statistics(part.statistics for part in parts), details),
         documents=_in_order(part.documents for part in parts),
         rejected=_in_order(part.rejected for part in parts),
         shards=tuple(shards),
         report=None,
+        state=_in_order(state),
     )
-    page = render_report(manifest, targets=identity.targets).encode()
+    page = render_report(manifest, targets=published_targets(identity.name)).encode()
     report = _write_file(folder, "report.html", page)
     _write_file(folder, "manifest.json", dump_manifest(manifest._replace(report=report)))
     return "manifest.json"
@@ -151,14 +162,16 @@ def _in_order(entries: Iterable[FileEntry | None]) -> tuple[FileEntry, ...]:
     return tuple(sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.name))
 
 
-def _shown_statistics(statistics: Statistics) -> dict[str, object]:
+def _shown_statistics(statistics: Statistics, details: Mapping[str, object]) -> dict[str, object]:
+    found = {"kinds": dict(statistics.kinds), "gaps": dict(statistics.gaps), **details}
+    details = {name: value for name, value in found.items() if value}
     top = sorted(statistics.domains, key=lambda pair: (-pair[1], pair[0]))[:TOP_DOMAINS]
     return {
         "languages": dict(statistics.languages),
         "domains": {"distinct": len(statistics.domains), "top": [list(pair) for pair in top]},
         "characters": {str(bucket): n for bucket, n in statistics.characters},
         "duplicates": dict(statistics.duplicates),
-    }
+    } | ({"details": details} if details else {})
 
 
 def _under_one_key(element: Any) -> tuple[str, Any]:

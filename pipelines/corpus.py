@@ -14,10 +14,8 @@ from typing import Any
 import apache_beam as beam
 
 from bpe.vocabulary import load_vocabulary
-from inspection.report import Targets
 from pipelines.command import print_lines
 from pipelines.commit import CommitRun, RunIdentity, VocabularyCopy
-from pipelines.deduplication import Deduplicate
 from pipelines.extract_stage import INPUTS, ExtractSplits, PlanSplits, ReadInputList
 from pipelines.inputs import InputFile, write_input_list
 from pipelines.progress import ProgressDisplay
@@ -31,15 +29,13 @@ from pipelines.runs import (
     read_committed,
     work_folder_of,
 )
-from pipelines.select_stage import ENCODED, ReadCandidates, WriteParts
+from pipelines.select_stage import ENCODED, WriteParts
 from pipelines.settings import Execution, RunSettings
 from pipelines.sharding import WriteShards, count_shards
 from pipelines.storage import join
 
 
-def run_corpus(
-    settings: RunSettings, execution: Execution, inputs: Sequence[InputFile], *, targets: Targets | None
-) -> None:
+def run_corpus(settings: RunSettings, execution: Execution, inputs: Sequence[InputFile]) -> None:
     """A whole run: from input files to a committed folder, going on from whatever an earlier try has finished."""
     finished = check_output(execution.output, settings.all_settings(), inputs, overwrite=execution.overwrite)
     if finished is not None:
@@ -50,57 +46,62 @@ def run_corpus(
         prepare_output(execution.output, work_folder)
         input_list = join(execution.output, "work", "inputs.tsv")
         write_input_list(inputs, input_list)
+        n_files = Counter(kind_of(file.name, settings.kinds) for file in inputs)
         log = join(execution.output, "work", "workers.log")
         with log_to(log, debug=execution.debug), show_progress(execution, work_folder, inputs):
-            run_pipeline(lambda pipeline: build(pipeline, settings, execution, input_list, targets), execution)
+            run_pipeline(lambda pipeline: build(pipeline, settings, execution, input_list, n_files), execution)
         manifest = read_committed(execution.output)
         clear_leftovers(execution.output, manifest, keep_work=execution.keep_work)
     print_lines(execution_summary(manifest, execution.output))
 
 
-def build(pipeline: Any, settings: RunSettings, execution: Execution, input_list: str, targets: Targets | None) -> None:
+def build(
+    pipeline: Any, settings: RunSettings, execution: Execution, input_list: str, n_files: Mapping[str, int]
+) -> None:
     """The job's graph, of one size however large the input is."""
     planned = (
         pipeline
         | "Name the input list" >> beam.Create([input_list])
         | "Read the input list" >> beam.ParDo(ReadInputList())
         | "Spread files" >> beam.Reshuffle()
-        | "Plan splits" >> beam.ParDo(PlanSplits(settings.limit_bytes)).with_outputs(INPUTS, main="splits")
+        | "Plan splits"
+        >> beam.ParDo(PlanSplits(settings.limit_bytes, settings.kinds, n_files)).with_outputs(INPUTS, main="splits")
     )
     files = planned.splits | "Spread splits" >> beam.Reshuffle() | "Extract pages" >> beam.ParDo(
         ExtractSplits(
-            settings=settings.processing,
-            limits=settings.limits,
+            kinds=settings.kinds,
             work_folder=work_folder_of(execution, settings),
             timeout_s=execution.timeout_s,
             driver_pid=os.getpid() if execution.is_local else 0,
             strict=execution.strict,
         )
     )  # fmt: skip
-    candidates = files | "Read candidates" >> beam.ParDo(ReadCandidates(settings.deduplication))
-    kept, losers = candidates | "Deduplicate" >> Deduplicate(settings.deduplication)
-    counts = (
-        kept
+    chosen = files | "Choose documents" >> ChooseDocuments(settings, execution)
+    counts = beam.pvalue.AsSingleton(
+        chosen.kept
         | "Measure kept text" >> beam.Map(_text_bytes)
         | "Sum kept text" >> beam.CombineGlobally(sum)
         | "Count shards" >> beam.Map(count_shards, settings.shards)
     )
-    all_losers = losers | "All losers" >> beam.Flatten(pipeline=pipeline)
-    writer = WriteParts(folder=execution.output, rules=settings.shards, vocabulary=execution.vocabulary)
+    writer = WriteParts(
+        folder=execution.output,
+        rules=settings.shards,
+        vocabulary=execution.vocabulary,
+        evaluation_index=execution.evaluation_index,
+        kinds=tuple(kind for kind in sorted(settings.kinds) if kind != ANY_KIND),
+    )
     parts = (
-        {"files": files, "losers": all_losers}
+        {"files": files, "losers": chosen.losers}
         | "Bring parts together" >> beam.CoGroupByKey()
-        | "Write parts"
-        >> beam.ParDo(writer, counts=beam.pvalue.AsSingleton(counts)).with_outputs(ENCODED, main="summaries")
+        | "Write parts" >> beam.ParDo(writer, counts=counts).with_outputs(ENCODED, ALTERED, main="summaries")
     )
     shards = parts[ENCODED] | "Write all shards" >> WriteShards(
-        folder=execution.output,
-        name=settings.corpus,
-        rules=settings.shards,
-        counts=beam.pvalue.AsSingleton(counts),
+        folder=execution.output, name=settings.corpus, rules=settings.shards, counts=counts
     )
-    identity = RunIdentity(settings.corpus, settings.all_settings(), targets)
-    _ = (planned[INPUTS], parts.summaries, shards) | "Commit" >> CommitRun(
+    state = chosen.keep_state(parts[ALTERED])
+    written = {"inputs": planned[INPUTS], "parts": parts.summaries, "shards": shards, "details": chosen.details}
+    identity = RunIdentity(settings.corpus, settings.all_settings())
+    _ = {**written, "state": state} | "Commit" >> CommitRun(
         folder=execution.output, identity=identity, vocabulary=vocabulary_copy(settings, execution)
     )
 

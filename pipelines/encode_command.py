@@ -106,9 +106,9 @@ def build(
     shards = files[ENCODED] | "Write all shards" >> WriteShards(
         folder=execution.output, name=name, rules=rules, counts=tuple(counts)
     )
-    _ = (files[INPUTS], files.summaries, shards) | "Commit" >> CommitRun(
-        folder=execution.output, identity=RunIdentity(name, settings, None), vocabulary=vocabulary
-    )
+    written = {"inputs": files[INPUTS], "parts": files.summaries, "shards": shards}
+    identity = RunIdentity(name, settings)
+    _ = written | "Commit" >> CommitRun(folder=execution.output, identity=identity, vocabulary=vocabulary)
 
 
 def find_documents(patterns: list[str]) -> tuple[list[InputFile], str]:

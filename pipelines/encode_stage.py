@@ -23,7 +23,8 @@ from corpora.errors import RecordError
 from pipelines.extract_stage import INPUTS
 from pipelines.inputs import InputFile, fingerprint, open_input, size_of_input
 from pipelines.ledger import open_books
-from pipelines.select_stage import ENCODED, PartSummary, Statistics, add_statistics, encode_documents, part_statistics
+from pipelines.part_statistics import Statistics, add_statistics, part_statistics
+from pipelines.select_stage import ENCODED, PartSummary, drop_short, encode_documents
 from pipelines.settings import ShardRules
 from pipelines.sharding import ShardCounts, shard_key, write_table
 from pipelines.splits import Split
@@ -58,15 +59,17 @@ class EncodeFiles(beam.DoFn):
         n_kept = text_bytes = 0
         statistics = []
         for table in read_documents(file, rejections, by_line=self.by_line):
-            for encoded in encode_documents(table, self.encoder):
-                if not encoded.ids:
-                    rejections.append(_reject_row(encoded.document_id, encoded.url, encoded.source, encoded.offset))
-                    continue
-                n_kept += 1
-                key = shard_key(encoded.document_id, self.rules, self.counts)
-                yield beam.pvalue.TaggedOutput(ENCODED, (key, tuple(encoded)))
-            text_bytes += sum(len(text.as_py().encode()) for text in table["text"])
-            statistics.append(part_statistics(table, REJECTION_SCHEMA.empty_table(), Counter()))
+            encoded = list(encode_documents(table, self.encoder))
+            kept, short = drop_short(table, encoded, min_tokens=self.rules.min_tokens)
+            rejections += [Rejection(**row) for row in short.to_pylist()]
+            lost = set(short["document_id"].to_pylist())
+            for document in encoded:
+                if document.document_id not in lost:
+                    key = shard_key(document.document_id, self.rules, self.counts)
+                    yield beam.pvalue.TaggedOutput(ENCODED, (key, tuple(document)))
+            n_kept += kept.num_rows
+            text_bytes += pc.sum(pc.binary_length(kept["text"])).as_py() or 0
+            statistics.append(part_statistics(kept, REJECTION_SCHEMA.empty_table(), Counter()))
         yield self._summarise(file, n_kept, text_bytes, rejections, statistics)
 
     def _summarise(
@@ -184,7 +187,3 @@ def _tables(source: str, rows: Iterable[TextRow]) -> Iterator[pa.Table]:
             pending.clear()
     if pending:
         yield pa.Table.from_pylist(pending, TEXT_SCHEMA)
-
-
-def _reject_row(document_id: bytes, url: str, source: str, offset: int) -> Rejection:
-    return Rejection(document_id, url, "encode", "empty_text", "no token to encode", source, offset, False)

@@ -8,7 +8,7 @@ work file, not its documents.
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, BinaryIO
 
@@ -16,12 +16,13 @@ import apache_beam as beam
 from apache_beam.metrics.metric import Metrics
 
 from corpora.documents import RawPage, Rejection
-from corpora.processing import ProcessingSettings
-from corpora.warc import Administrative, ReadLimits, read_pages
+from corpora.warc import Administrative
 from pipelines.inputs import InputFile, open_input, read_input_list
 from pipelines.progress import ProgressNote
 from pipelines.sandbox import Sandbox, SandboxLimits
-from pipelines.splits import Split, split_input
+from pipelines.sandbox_child import load_function
+from pipelines.settings import InputKind, kind_of
+from pipelines.splits import Split, group_of, split_input
 from pipelines.storage import join, write_atomically
 from pipelines.work_files import WorkSummary, WorkWriter, read_summary
 
@@ -38,11 +39,16 @@ class ReadInputList(beam.DoFn):
 class PlanSplits(beam.DoFn):
     """Input file -> its splits, and on INPUTS what identifies the file."""
 
-    def __init__(self, limit_bytes: int | None) -> None:
+    def __init__(self, limit_bytes: int | None, kinds: Mapping[str, InputKind], n_files: Mapping[str, int]) -> None:
         self.limit_bytes = limit_bytes
+        self.kinds = kinds
+        self.n_files = n_files  # of each kind
 
-    def process(self, file: Any) -> Iterator[Any]:
-        splits = split_input(InputFile(*file), limit_bytes=self.limit_bytes)
+    def process(self, element: Any) -> Iterator[Any]:
+        file = InputFile(*element)
+        kind = kind_of(file.name, self.kinds)
+        group = group_of(file.name, kind=kind, n_files=self.n_files[kind]) if self.kinds[kind].whole_files else ""
+        splits = split_input(file, limit_bytes=self.limit_bytes, group=group)
         first = splits[0]
         yield beam.pvalue.TaggedOutput(INPUTS, (first.source, first.n_bytes, first.fingerprint))
         yield from (tuple(split) for split in splits)
@@ -54,15 +60,13 @@ class ExtractSplits(beam.DoFn):
     def __init__(
         self,
         *,
-        settings: ProcessingSettings,
-        limits: ReadLimits,
+        kinds: Mapping[str, InputKind],
         work_folder: str,
         timeout_s: float,
         driver_pid: int,
         strict: bool,
     ) -> None:
-        self.settings = settings
-        self.limits = limits
+        self.kinds = kinds
         self.work_folder = work_folder
         self.timeout_s = timeout_s
         self.driver_pid = driver_pid  # 0 on a remote runner
@@ -74,7 +78,7 @@ class ExtractSplits(beam.DoFn):
         if self.driver_pid:
             exit_with_driver(self.driver_pid)
         self.stack = ExitStack()
-        self.sandbox: Sandbox | None = None  # started by the first split that really has to be extracted
+        self.sandboxes: dict[str, Sandbox] = {}  # of a kind, started by the first split that has to be extracted
         self.note = ProgressNote(self.work_folder) if self.driver_pid else None
 
     def teardown(self) -> None:
@@ -87,16 +91,21 @@ class ExtractSplits(beam.DoFn):
         if summary is not None:
             self.reused.inc()
         else:
-            if self.sandbox is None:
-                limits = SandboxLimits(timeout_s=self.timeout_s)
-                self.sandbox = self.stack.enter_context(Sandbox(settings=self.settings, limits=limits))
-            summary = extract_split(split, path, sandbox=self.sandbox, limits=self.limits, note=self.note)
+            kind = kind_of(split.source, self.kinds)
+            summary = extract_split(split, path, kind=self.kinds[kind], sandbox=self._sandbox(kind), note=self.note)
             self.pages.inc(summary.books.read)
         if self.note:
             self.note.finish_split(split.end - split.start, summary.books)
         if self.strict and summary.books.broken:
             raise DamagedInputError(split, summary)
         yield split.part_name, (split.ordinal, path, summary)
+
+    def _sandbox(self, name: str) -> Sandbox:
+        if name not in self.sandboxes:
+            kind, limits = self.kinds[name], SandboxLimits(timeout_s=self.timeout_s)
+            sandbox = Sandbox(kind.process, settings=kind.settings, check=kind.versions, limits=limits)
+            self.sandboxes[name] = self.stack.enter_context(sandbox)
+        return self.sandboxes[name]
 
 
 class DamagedInputError(Exception):
@@ -115,13 +124,15 @@ class DamagedInputError(Exception):
 
 
 def extract_split(
-    split: Split, path: str, *, sandbox: Sandbox, limits: ReadLimits, note: ProgressNote | None = None
+    split: Split, path: str, *, kind: InputKind, sandbox: Sandbox, note: ProgressNote | None = None
 ) -> WorkSummary:
     """Reads, extracts and judges every record of a split and writes its work file."""
 
+    read = load_function(kind.read)
+
     def write(stream: BinaryIO) -> WorkSummary:
         with WorkWriter(stream) as writer, open_input(split.location) as file:
-            records = read_pages(file, source=split.source, start=split.start, end=split.end, limits=limits)
+            records: Any = read(file, source=split.source, start=split.start, end=split.end, limits=kind.limits)
             reading = _Reading(records, writer)
             for verdict in sandbox.map(reading.pages()):
                 writer.add(verdict)

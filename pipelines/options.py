@@ -12,6 +12,8 @@ from bpe.vocabulary import load_vocabulary
 from pipelines.running import RUNNERS, check_beam_options
 from pipelines.settings import DEFAULT_BLOCK_TOKENS, DEFAULT_SHARD_BYTES, Execution, ShardRules
 
+OFF = "off"
+
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Shows defaults and leaves the description's lines as they are; says nothing of a default of None."""
@@ -32,7 +34,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see --help\n")
 
 
-def add_output_flags(parser: argparse.ArgumentParser) -> None:
+def add_output_flags(parser: argparse.ArgumentParser, *, min_tokens: int = 0) -> None:
     """--output, --vocabulary and how shards are made."""
     group = parser.add_argument_group("output")
     group.add_argument("--output", required=True, metavar="OUT", help="folder of the run; made if it is not there")
@@ -52,7 +54,32 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
                        help="number of training shards; 0 is as many as --shard-bytes asks for")  # fmt: skip
     group.add_argument("--block-tokens", type=int, default=DEFAULT_BLOCK_TOKENS, metavar="TOKENS",
                        help="tokens at which a block of a shard is closed")  # fmt: skip
+    group.add_argument("--min-tokens", type=int, default=min_tokens, metavar="TOKENS",
+                       help="drop documents of fewer tokens, in a run with a vocabulary; 0 keeps all")  # fmt: skip
     group.add_argument("--overwrite", action="store_true", help="replace a finished run of other settings in OUT")
+
+
+def add_selection_flags(parser: argparse.ArgumentParser, *, near_duplicates: str = OFF) -> None:
+    """--near-duplicates, --against, --decontaminate: which of the documents fit to keep are kept."""
+    group = parser.add_argument_group("selection")
+    group.add_argument("--no-deduplicate", action="store_true", help="keep exact duplicates, and near ones")
+    group.add_argument(
+        "--near-duplicates", default=near_duplicates, metavar="THRESHOLD:RECALL",
+        help="drop documents whose Jaccard similarity on word 5-grams to a kept one is above THRESHOLD, finding at"
+             " least the share RECALL of the pairs that are just above it; each pair is verified. off: keep them",
+    )  # fmt: skip
+    group.add_argument(
+        "--expected-documents", type=int, default=10**8, metavar="N",
+        help="documents that this corpus will ever hold, earlier and later runs included: decides how near-duplicates"
+             " are looked for, so runs that are deduplicated against each other must agree on it",
+    )  # fmt: skip
+    group.add_argument("--against", nargs="+", action="extend", default=[], metavar="RUN",
+                       help="folders of earlier runs: their documents are not taken again; oldest first")  # fmt: skip
+    group.add_argument(
+        "--decontaminate", default="", metavar="DIR:MODE",
+        help="look for passages of the evaluation sets in DIR (GLUE, SQuAD, RACE, WSC as published) and mark the"
+             " documents, cut the passages, or drop the documents",
+    )  # fmt: skip
 
 
 def add_execution_flags(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +107,7 @@ def read_shard_rules(flags: argparse.Namespace) -> ShardRules:
         shard_bytes=flags.shard_bytes,
         n_shards=flags.shards,
         block_tokens=flags.block_tokens,
+        min_tokens=flags.min_tokens,
     )
 
 

@@ -15,7 +15,12 @@ from pipelines.inputs import InputFile
 from pipelines.settings import Execution, RunSettings
 from pipelines.storage import exists, join, list_files, make_folder, open_read, remove, remove_tree, sweep_temporaries
 
-_OURS = {"documents": ("part-*.parquet",), "rejected": ("part-*.parquet",), "shards": ("*.tar", "*.parquet")}
+_OURS = {
+    "documents": ("part-*.parquet",),
+    "rejected": ("part-*.parquet",),
+    "shards": ("*.tar", "*.parquet"),
+    "state": ("*.parquet", "*.json"),
+}
 
 
 def find_finished_run(output: str) -> Manifest | None:
@@ -95,6 +100,7 @@ def prepare_output(output: str, work_folder: str) -> None:
 def clear_leftovers(output: str, manifest: Manifest, *, keep_work: bool) -> None:
     """After the commit: removes files of ours that the manifest does not list, and the work files unless kept."""
     listed = {entry.name for entry in (*manifest.documents, *manifest.rejected)}
+    listed |= {entry.name for entry in manifest.state}
     listed |= {name for shard in manifest.shards for name in (shard.name, shard.lineage.name)}
     for folder, patterns in _OURS.items():
         for pattern in patterns:

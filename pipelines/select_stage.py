@@ -1,12 +1,12 @@
 """Select: from work files to documents, rejects and encoded documents on their way to shards.
 
 It reads work files and never pages. Only keys and decisions are shuffled; a part's text is read where
-its Parquet files are written, once. A part is some consecutive splits of one input file, so its rows
-stand in the order of the crawl and its name says where they came from.
+its Parquet files are written, once. A part is some consecutive splits of one input file, or some small
+files together, so its rows stand in the order of the crawl and its name says where they came from.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -16,25 +16,21 @@ import pyarrow.compute as pc
 from bpe.encoding import Encoder
 from bpe.manifest import FileEntry
 from bpe.vocabulary import load_vocabulary
+from corpora.decontamination import TaskCounts
 from corpora.documents import DOCUMENT_SCHEMA, REJECTION_SCHEMA
 from corpora.sentences import split_sentences
-from corpora.urls import host_of
-from pipelines.deduplication import Loser, make_candidate
+from pipelines.decontaminate_stage import Decontaminator
+from pipelines.deduplication import LOSERS, Loser, make_candidate
 from pipelines.ledger import Books, add_books, check_balance, move_to_rejected
+from pipelines.part_statistics import Statistics, part_statistics
 from pipelines.settings import DeduplicationRules, ShardRules
 from pipelines.sharding import EncodedDocument, ShardCounts, shard_key, write_table
 from pipelines.work_files import WorkSummary, read_groups
 
 ENCODED = "encoded"  # side output of parts: (shard key, EncodedDocument as a tuple)
-
-
-class Statistics(NamedTuple):
-    """What the report shows of the text; sorted pairs, so that equal statistics are equal bytes."""
-
-    languages: tuple[tuple[str, int], ...] = ()  # of kept documents, and of those rejected for theirs
-    domains: tuple[tuple[str, int], ...] = ()  # of kept documents
-    characters: tuple[tuple[int, int], ...] = ()  # documents by length, bucket = power of two below it
-    duplicates: tuple[tuple[str, int], ...] = ()
+ALTERED = "altered"  # side output of parts: (document id, its text before decontamination changed or dropped it)
+BELOW_CUT = "below_cut"
+_STAGE_OF = {BELOW_CUT: "rank"}  # all other losers lost in deduplication
 
 
 class PartSummary(NamedTuple):
@@ -46,20 +42,26 @@ class PartSummary(NamedTuple):
     administrative: int
     text_bytes: int
     statistics: Statistics
+    contamination: tuple[TaskCounts, ...] = ()
 
 
 class ReadCandidates(beam.DoFn):
-    """(part name, work file) -> one candidate a document."""
+    """(part name, work file) -> one candidate a document; on LOSERS those whose score is below the cut."""
 
     def __init__(self, rules: DeduplicationRules) -> None:
         self.rules = rules
 
-    def process(self, element: Any) -> Iterator[Any]:
+    def process(self, element: Any, cut: Any = None) -> Iterator[Any]:
         part_name, (_, path, _) = element
-        columns = ["document_id", "url", "text", "fetched_at", "reason"]
+        columns = ["document_id", "url", "text", "fetched_at", "reason", "score"]
         for table in read_groups(path, columns):
             documents = table.filter(pc.equal(table["reason"], ""))
             for row in documents.to_pylist():
+                if cut is not None and row["score"] < cut.score:
+                    detail = f"score {row['score']:.6f}, the cut is {cut.score:.6f}"
+                    lost = Loser(row["document_id"], BELOW_CUT, b"", detail=detail)
+                    yield beam.pvalue.TaggedOutput(LOSERS, (part_name, tuple(lost)))
+                    continue
                 yield tuple(
                     make_candidate(
                         part_name, row["document_id"], row["url"], row["text"], row["fetched_at"], self.rules
@@ -68,52 +70,88 @@ class ReadCandidates(beam.DoFn):
 
 
 class WriteParts(beam.DoFn):
-    """(part name, its work files and its losers) -> PartSummary; the kept documents, encoded, on ENCODED."""
+    """(part name, its work files and its losers) -> PartSummary.
 
-    def __init__(self, *, folder: str, rules: ShardRules, vocabulary: str) -> None:
+    On ENCODED go the kept documents, encoded; on ALTERED the texts as they were before decontamination.
+    """
+
+    def __init__(
+        self, *, folder: str, rules: ShardRules, vocabulary: str, evaluation_index: str, kinds: tuple[str, ...]
+    ) -> None:
         self.folder, self.rules, self.vocabulary = folder, rules, vocabulary
+        self.evaluation_index, self.kinds = evaluation_index, kinds
 
     def setup(self) -> None:
         self.encoder = Encoder(load_vocabulary(self.vocabulary), mode=self.rules.encoding) if self.vocabulary else None
+        self.decontaminator = Decontaminator(self.evaluation_index) if self.evaluation_index else None
 
     def process(self, element: Any, counts: Any) -> Iterator[Any]:
         part_name, groups = element
         files = sorted(groups["files"])
         losers = {loser.document_id: loser for loser in (Loser(*one) for one in groups["losers"])}
         kept, rejected = read_part([path for _, path, _ in files], losers)
-        yield self._write(part_name, [WorkSummary(*summary) for _, _, summary in files], kept, rejected, losers)
+        later = [REJECTION_SCHEMA.empty_table()]
+        contamination: tuple[TaskCounts, ...] = ()
+        if self.decontaminator is not None:
+            outcome = self.decontaminator.clean(kept)
+            kept, contamination = outcome.kept, outcome.counts
+            later.append(outcome.rejected)
+            yield from (beam.pvalue.TaggedOutput(ALTERED, altered) for altered in outcome.altered)
         if self.encoder is not None:
-            for encoded in encode_documents(kept, self.encoder):
-                key = shard_key(encoded.document_id, self.rules, ShardCounts(*counts))
-                yield beam.pvalue.TaggedOutput(ENCODED, (key, tuple(encoded)))
-
-    def _write(
-        self,
-        part_name: str,
-        summaries: list[WorkSummary],
-        kept: pa.Table,
-        rejected: pa.Table,
-        losers: dict[bytes, Loser],
-    ) -> PartSummary:
-        duplicates = Counter(loser.reason for loser in losers.values())
-        books = move_to_rejected(add_books(Books(*summary.books) for summary in summaries), duplicates)
-        check_balance(books, part_name)
-        if (kept.num_rows, rejected.num_rows) != (books.kept, books.read - books.kept):
-            raise ValueError(
-                f"{part_name}: {kept.num_rows} documents and {rejected.num_rows} rejects at hand, but its books say"
-                f" {books.kept} and {books.read - books.kept}; remove the output's work folder and run again"
-            )
-        return PartSummary(
-            write_table(self.folder, f"documents/{part_name}.parquet", kept) if kept.num_rows else None,
-            write_table(self.folder, f"rejected/{part_name}.parquet", rejected) if rejected.num_rows else None,
-            books,
-            sum(summary.administrative for summary in summaries),
-            sum(len(text.as_py().encode()) for text in kept["text"]),
-            part_statistics(kept, rejected, duplicates),
+            encoded = list(encode_documents(kept, self.encoder))
+            kept, short = drop_short(kept, encoded, min_tokens=self.rules.min_tokens)
+            later.append(short)
+            ids = set(short["document_id"].to_pylist())
+            for document in encoded:
+                if document.document_id not in ids:
+                    key = shard_key(document.document_id, self.rules, ShardCounts(*counts))
+                    yield beam.pvalue.TaggedOutput(ENCODED, (key, tuple(document)))
+        yield write_part(
+            self.folder,
+            part_name,
+            [WorkSummary(*summary) for _, _, summary in files],
+            kept,
+            rejected=pa.concat_tables([rejected, *later]).sort_by(_REJECT_ORDER),
+            reasons=Counter(loser.reason for loser in losers.values()) + _count_reasons(later),
+            contamination=contamination,
+            kinds=self.kinds,
         )
 
 
-def read_part(paths: Iterable[str], losers: dict[bytes, Loser]) -> tuple[pa.Table, pa.Table]:
+_REJECT_ORDER = [("offset", "ascending"), ("document_id", "ascending")]
+
+
+def write_part(
+    folder: str,
+    part_name: str,
+    summaries: list[WorkSummary],
+    kept: pa.Table,
+    *,
+    rejected: pa.Table,
+    reasons: Counter[str],
+    contamination: tuple[TaskCounts, ...],
+    kinds: tuple[str, ...],
+) -> PartSummary:
+    """Writes both tables of a part; `reasons` are those that selection rejected for, so that the books balance."""
+    books = move_to_rejected(add_books(Books(*summary.books) for summary in summaries), reasons)
+    check_balance(books, part_name)
+    if (kept.num_rows, rejected.num_rows) != (books.kept, books.read - books.kept):
+        raise ValueError(
+            f"{part_name}: {kept.num_rows} documents and {rejected.num_rows} rejects at hand, but its books say"
+            f" {books.kept} and {books.read - books.kept}; remove the output's work folder and run again"
+        )
+    return PartSummary(
+        write_table(folder, f"documents/{part_name}.parquet", kept) if kept.num_rows else None,
+        write_table(folder, f"rejected/{part_name}.parquet", rejected) if rejected.num_rows else None,
+        books,
+        sum(summary.administrative for summary in summaries),
+        pc.sum(pc.binary_length(kept["text"])).as_py() or 0,
+        part_statistics(kept, rejected, reasons, kinds=kinds),
+        contamination,
+    )
+
+
+def read_part(paths: Iterable[str], losers: Mapping[bytes, Loser]) -> tuple[pa.Table, pa.Table]:
     """Kept documents and rejects of some work files, the losers of deduplication among the latter."""
     kept, rejected = [DOCUMENT_SCHEMA.empty_table()], [REJECTION_SCHEMA.empty_table()]
     lost = pa.array(list(losers), pa.binary(16))
@@ -125,8 +163,7 @@ def read_part(paths: Iterable[str], losers: dict[bytes, Loser]) -> tuple[pa.Tabl
             is_lost = pc.is_in(documents["document_id"], lost)
             kept.append(documents.filter(pc.invert(is_lost)))
             rejected.append(_as_rejects(documents.filter(is_lost), losers))
-    order = [("offset", "ascending"), ("document_id", "ascending")]
-    return pa.concat_tables(kept).combine_chunks(), pa.concat_tables(rejected).combine_chunks().sort_by(order)
+    return pa.concat_tables(kept).combine_chunks(), pa.concat_tables(rejected).combine_chunks().sort_by(_REJECT_ORDER)
 
 
 def encode_documents(documents: pa.Table, encoder: Encoder) -> Iterator[EncodedDocument]:
@@ -145,44 +182,41 @@ def encode_documents(documents: pa.Table, encoder: Encoder) -> Iterator[EncodedD
             )
 
 
-def part_statistics(kept: pa.Table, rejected: pa.Table, duplicates: Counter[str]) -> Statistics:
-    """Counts for the report, from one part."""
-    languages = Counter(kept["language"].to_pylist())
-    for reason, detail in zip(rejected["reason"].to_pylist(), rejected["detail"].to_pylist(), strict=True):
-        if reason == "language":
-            languages[detail.split(" ")[0]] += 1
-    lengths = pc.utf8_length(kept["text"]).to_pylist()
-    return Statistics(
-        tuple(sorted(languages.items())),
-        tuple(sorted(Counter(map(host_of, kept["url"].to_pylist())).items())),
-        tuple(sorted(Counter(1 << max(n.bit_length() - 1, 0) for n in lengths).items())),
-        tuple(sorted((reason.removeprefix("duplicate_"), n) for reason, n in duplicates.items())),
-    )
-
-
-def add_statistics(many: Iterable[Statistics]) -> Statistics:
-    """The sum of statistics."""
-    totals: tuple[Counter[Any], ...] = tuple(Counter() for _ in Statistics._fields)
-    for statistics in many:
-        for total, pairs in zip(totals, statistics, strict=True):
-            total.update(dict(pairs))
-    return Statistics(*(tuple(sorted(total.items())) for total in totals))
-
-
-def _as_rejects(documents: pa.Table, losers: dict[bytes, Loser]) -> pa.Table:
+def drop_short(documents: pa.Table, encoded: list[EncodedDocument], *, min_tokens: int) -> tuple[pa.Table, pa.Table]:
+    """Documents of at least so many tokens, and one, and the rejects of the others; `encoded` has one for each row."""
+    n_tokens = pa.array([len(one.ids) // 2 for one in encoded], pa.int64())
+    is_short = pc.less(n_tokens, max(min_tokens, 1))
+    if not pc.any(is_short).as_py():
+        return documents, REJECTION_SCHEMA.empty_table()
     rows = [
-        {
-            "document_id": row["document_id"],
-            "url": row["url"],
-            "stage": "deduplicate",
-            "reason": losers[row["document_id"]].reason,
-            "detail": f"kept {losers[row['document_id']].kept_id.hex()}",
-            "source": row["source"],
-            "offset": row["offset"],
-            "broken": False,
-            "dropped_by": losers[row["document_id"]].kept_id,
-            "similarity": None,
-        }
-        for row in documents.select(["document_id", "url", "source", "offset"]).to_pylist()
+        make_reject_row(row, stage="encode", reason="too_few_tokens" if n else "empty_text", detail=f"{n} tokens")
+        for row, n in zip(
+            documents.filter(is_short).select(_PLACE).to_pylist(), n_tokens.filter(is_short).to_pylist(), strict=True
+        )
     ]
+    return documents.filter(pc.invert(is_short)), pa.Table.from_pylist(rows, REJECTION_SCHEMA)
+
+
+_PLACE = ["document_id", "url", "source", "offset"]
+
+
+def make_reject_row(
+    place: Mapping[str, object], *, stage: str, reason: str, detail: str, loser: Loser | None = None
+) -> dict[str, object]:
+    """A row of REJECTION_SCHEMA for a document that was fit to keep until now."""
+    verdict = {"stage": stage, "reason": reason, "detail": detail, "broken": False}
+    stands = {"dropped_by": loser.kept_id or None, "similarity": loser.similarity} if loser else {}
+    return {"dropped_by": None, "similarity": None, **place, **verdict, **stands}
+
+
+def _as_rejects(documents: pa.Table, losers: Mapping[bytes, Loser]) -> pa.Table:
+    rows = []
+    for place in documents.select(_PLACE).to_pylist():
+        loser = losers[place["document_id"]]
+        stage, detail = _STAGE_OF.get(loser.reason, "deduplicate"), loser.detail or f"kept {loser.kept_id.hex()}"
+        rows.append(make_reject_row(place, stage=stage, reason=loser.reason, detail=detail, loser=loser))
     return pa.Table.from_pylist(rows, REJECTION_SCHEMA)
+
+
+def _count_reasons(tables: Iterable[pa.Table]) -> Counter[str]:
+    return Counter(reason for table in tables for reason in table["reason"].to_pylist())

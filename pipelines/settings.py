@@ -8,12 +8,50 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 
 from bpe.manifest import settings_hash
-from corpora.processing import ProcessingSettings, library_versions
+from corpora.near_duplicates import NearDuplicateRules
 from corpora.warc import ReadLimits
+from pipelines.sandbox_child import load_function
 
 DEFAULT_SHARD_BYTES = 256 << 20
 DEFAULT_BLOCK_TOKENS = 524_288  # 1 MiB of uint16
 TEXT_BYTES_PER_TOKEN = 4.4  # of English news in RoBERTa's vocabulary; only used to choose the number of shards
+
+
+ANY_KIND = ""  # of input, where a corpus has one kind only
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputKind:
+    """How the files of one kind become documents: who reads their records, and who judges each, in a child process.
+
+    Functions are named "module:name", since workers and their children are other processes.
+    """
+
+    settings: object  # given to `process`; plain and frozen
+    read: str = "corpora.warc:read_pages"  # (stream, *, source, start, end, limits) -> pages, rejections, others
+    process: str = "corpora.processing:process_page"  # (page, settings) -> Document or Rejection
+    versions: str = "corpora.processing:library_versions"  # settings -> versions; raises where something is missing
+    limits: object = field(default_factory=ReadLimits)  # given to `read`
+    whole_files: bool = False  # a file is one record, which cannot be split
+
+    def describe(self) -> dict[str, object]:
+        """What decides the bytes of the documents of this kind."""
+        return {
+            "process": self.process,
+            "processing": as_plain(self.settings),
+            "limits": as_plain(self.limits),
+            "versions": load_function(self.versions)(self.settings),
+        }
+
+
+def kind_of(source: str, kinds: Mapping[str, InputKind]) -> str:
+    """Which kind an input file is of: the first folder of its name, where a corpus has several kinds.
+
+    >>> kind_of("books/novel.txt", {"books": InputKind(settings=None), "wikipedia": InputKind(settings=None)})
+    'books'
+    """
+    folder = source.partition("/")[0]
+    return folder if folder in kinds else ANY_KIND
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +80,7 @@ class ShardRules:
     shard_bytes: int = DEFAULT_SHARD_BYTES  # size aimed at
     n_shards: int = 0  # 0: as many as shard_bytes asks for
     block_tokens: int = DEFAULT_BLOCK_TOKENS
+    min_tokens: int = 0  # documents of fewer are not kept
 
     def __post_init__(self) -> None:
         if self.encoding not in ("fairseq", "lossless"):
@@ -50,8 +89,8 @@ class ShardRules:
             raise ValueError(f"--held-out is {self.held_out}; it is a share of the documents, from 0 to below 1")
         if self.shard_bytes < 1 << 16:
             raise ValueError(f"--shard-bytes is {self.shard_bytes}; the smallest is 65536")
-        if self.n_shards < 0 or self.block_tokens < 1:
-            raise ValueError("--shards and --block-tokens count things: they cannot be negative")
+        if self.n_shards < 0 or self.block_tokens < 1 or self.min_tokens < 0:
+            raise ValueError("--shards, --block-tokens and --min-tokens count things: they cannot be negative")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,20 +99,19 @@ class RunSettings:
 
     corpus: str
     variant: str = "default"
-    processing: ProcessingSettings
-    limits: ReadLimits = field(default_factory=ReadLimits)
+    kinds: Mapping[str, InputKind]  # by the first folder of a file's name; ANY_KIND is for all others
     limit_bytes: int | None = None  # of each input file
+    keep: float | None = None  # of the documents, those of the highest score; None where a corpus does not rank
     deduplication: DeduplicationRules = field(default_factory=DeduplicationRules)
+    near_duplicates: NearDuplicateRules | None = None
+    against: tuple[str, ...] = ()  # fingerprints of the earlier runs whose documents are not taken again
+    decontamination: Mapping[str, object] | None = None  # rules, and the fingerprint of the evaluation texts
     shards: ShardRules = field(default_factory=ShardRules)
     vocabulary_fingerprint: str = ""  # "" when the run writes documents only
 
     def extract_settings(self) -> dict[str, object]:
         """What the extract stage depends on: its work files are reused by every run that agrees on this."""
-        return {
-            "processing": as_plain(self.processing),
-            "limits": as_plain(self.limits),
-            "versions": library_versions(self.processing),
-        }
+        return {kind or "all": self.kinds[kind].describe() for kind in sorted(self.kinds)}
 
     def extract_hash(self) -> str:
         return settings_hash(self.extract_settings())
@@ -85,7 +123,11 @@ class RunSettings:
             "variant": self.variant,
             "extract": self.extract_settings(),
             "limit_bytes": self.limit_bytes,
+            "keep": self.keep,
             "deduplication": as_plain(self.deduplication),
+            "near_duplicates": as_plain(self.near_duplicates),
+            "against": list(self.against),
+            "decontamination": as_plain(self.decontamination),
             "shards": as_plain(self.shards) if self.vocabulary_fingerprint else None,
             "vocabulary": self.vocabulary_fingerprint or None,
         }
@@ -105,6 +147,8 @@ class Execution:
     timeout_s: float = 30.0  # per page, in the extractor
     progress: bool = True
     debug: bool = False
+    against: tuple[str, ...] = ()  # folders of earlier runs
+    evaluation_index: str = ""  # file of the index that documents are compared with evaluation sets by; "" is none
     beam_options: tuple[str, ...] = ()  # passed on to Beam
 
     @property

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pipelines.inputs import InputFile, fingerprint, plan_splits, size_of_input
 
 SPLITS_PER_PART = 8  # up to 256 MiB of input make one Parquet part of documents
+FILES_PER_PART = 256  # of files that are one document each
 
 
 class Split(NamedTuple):
@@ -23,6 +24,7 @@ class Split(NamedTuple):
     ordinal: int  # of the split in its file
     start: int
     end: int
+    group: str = ""  # part that files too small for one each share
 
     @property
     def work_name(self) -> str:
@@ -37,6 +39,8 @@ class Split(NamedTuple):
         >>> Split("a/CC-NEWS-1.warc.gz", "", "", 0, 17, 0, 0).part_name
         'part-CC-NEWS-1-f33e5709-0002'
         """
+        if self.group:
+            return f"part-{self.group}"
         place = hashlib.blake2b(self.source.encode(), digest_size=4).hexdigest()
         return f"part-{safe_stem(self.source)}-{place}-{self.ordinal // SPLITS_PER_PART:04d}"
 
@@ -48,13 +52,26 @@ def safe_stem(source: str) -> str:
     'CC-NEWS-20160926211809-00000'
     """
     name = source.rsplit("/", 1)[-1]
-    name = re.sub(r"(\.(warc|arc|wet|txt|xml|gz|bz2|zst|xz|open|parquet|jsonl))+$", "", name, flags=re.IGNORECASE)
+    name = re.sub(r"(\.(warc|arc|wet|txt|xml|epub|gz|bz2|zst|xz|open|parquet|jsonl))+$", "", name, flags=re.IGNORECASE)
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:80] or "input"
 
 
-def split_input(file: InputFile, *, limit_bytes: int | None) -> list[Split]:
-    """All splits of one input file; opens it to take its fingerprint. An empty file has one split."""
+def group_of(source: str, *, kind: str, n_files: int) -> str:
+    """The part that a small file goes to, of as many as hold FILES_PER_PART each: a hash of its name.
+
+    >>> group_of("books/alice.txt", kind="books", n_files=1_000)
+    'books-00003-of-00004'
+    """
+    n_parts = -(-n_files // FILES_PER_PART)
+    place = int.from_bytes(hashlib.blake2b(source.encode(), digest_size=6).digest(), "big")
+    return f"{kind}-{place * n_parts >> 48:05d}-of-{n_parts:05d}"
+
+
+def split_input(file: InputFile, *, limit_bytes: int | None, group: str = "") -> list[Split]:
+    """All splits of one input file; opens it to take its fingerprint. A file in a group, or an empty one, has one."""
     n_bytes = file.n_bytes if file.n_bytes is not None else size_of_input(file.location)
     mark = fingerprint(file)
-    ranges = plan_splits(n_bytes, limit_bytes=limit_bytes) or [(0, 0)]
-    return [Split(file.name, file.location, mark, n_bytes, k, start, end) for k, (start, end) in enumerate(ranges)]
+    ranges = [(0, n_bytes)] if group else plan_splits(n_bytes, limit_bytes=limit_bytes) or [(0, 0)]
+    return [
+        Split(file.name, file.location, mark, n_bytes, k, start, end, group) for k, (start, end) in enumerate(ranges)
+    ]

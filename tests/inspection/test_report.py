@@ -96,7 +96,8 @@ def make_manifest(**changes):
 
 
 def read(manifest, targets=None):
-    return Reader(render_report(manifest, targets=targets, reasons=REASONS))
+    given = {} if targets is None else {"": targets}
+    return Reader(render_report(manifest, targets=given, reasons=REASONS))
 
 
 def test_the_page_says_what_was_read_kept_and_lost_with_shares_and_reasons_in_words():
@@ -129,7 +130,7 @@ def test_the_same_figures_give_the_same_bytes_whatever_the_order_of_their_keys()
 
 
 def test_the_page_asks_for_nothing_and_can_run_nothing():
-    page = render_report(make_manifest(), targets=Published(), reasons=REASONS)
+    page = render_report(make_manifest(), targets={"": Published()}, reasons=REASONS)
     reader = Reader(page)
     assert set(reader.tags) <= TAGS
     assert [value for _, name, value in reader.attributes if name in ("src", "href", "action")] == ["data:,"]
@@ -189,7 +190,7 @@ def test_yields_stand_beside_what_was_published():
 
 
 def test_the_reasons_and_targets_of_corpora_are_used_as_they_are():
-    words = Reader(render_report(make_manifest(), targets=TARGETS)).words
+    words = Reader(render_report(make_manifest(), targets={"": TARGETS})).words
     assert REASONS_OF_CORPORA["language"] in words
     assert REASONS_OF_CORPORA["duplicate_url"] in words
     assert f"Published: {TARGETS.source}" in words
@@ -197,7 +198,7 @@ def test_the_reasons_and_targets_of_corpora_are_used_as_they_are():
 
 def test_any_object_with_the_fields_can_be_the_targets():
     targets: Targets = Published()
-    assert [one.published for one in compare_yields(make_manifest(), targets)] == [63_000_000, 76.0, 1_300]
+    assert [one.published for one in compare_yields(make_manifest(), {"": targets})] == [63_000_000, 76.0, 1_300]
 
 
 def test_long_lists_are_capped_and_say_how_many_more_there_are():
