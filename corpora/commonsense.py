@@ -30,9 +30,9 @@ from corpora.errors import CorpusError
 __all__ = ["Question", "QuestionFileError", "fingerprint_questions", "merge_questions", "parse_questions"]
 
 _GAP = re.compile(r"\[mask\]|<mask>|(?<!\w)_+(?!\w)", re.IGNORECASE)
-_LOOKS_LIKE_XML = re.compile(rb"\s*<[?!a-zA-Z]")
+_LOOKS_LIKE_XML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<[?!a-zA-Z]")
 _REMEDY = (
-    "give WSC or PDP as XML, as blocks of four lines (question, pronoun, candidates, answer), or a question a line"
+    "give WSC or PDP as XML, in blocks of four lines (question, pronoun, candidates, answer), or a question a line"
 )
 
 
@@ -124,9 +124,7 @@ def _read_text(data: bytes, path: str) -> Iterator[str]:
     for first, block in blocks:
         if not _is_block((first, block)):
             # A guess could take an answer for a question.
-            found = (
-                f"{len(block)} lines that are not question, pronoun, candidates and answer, as other blocks here are"
-            )
+            found = f"{len(block)} lines that are no block of question, pronoun, candidates and answer, as others are"
             raise QuestionFileError(path, f"line {first}", found)
     return iter([block[0] for _, block in blocks])
 

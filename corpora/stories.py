@@ -147,7 +147,8 @@ def make_pool(questions: Iterable[Question]) -> QuestionPool:
     pieces = [split_words(piece) for question in questions for piece in question.pieces]
     words = {word: number for number, word in enumerate(sorted({word for piece in pieces for word in piece}))}
     tables = []
-    numbers = {(word,): number for word, number in words.items()}  # of the n-grams one shorter, then of these
+    # Of the n-grams one shorter, then of these.
+    numbers: dict[tuple[str, ...], int] = {(word,): number for word, number in words.items()}
     for n in _WEIGHTS:
         counts = Counter(tuple(piece[k : k + n]) for piece in pieces for k in range(len(piece) - n + 1))
         key_of = {
