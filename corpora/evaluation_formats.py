@@ -14,6 +14,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -119,7 +120,7 @@ def _read_table(name: str, data: bytes, task: str) -> Iterator[Row]:
 def _read_blocks(name: str, data: bytes) -> Iterator[Row]:
     """Blocks of a sentence with a gap, the gap's mark alone, the candidates, and the answer."""
     lines = [line.strip() for line in _decode(name, data).splitlines()]
-    found = [before for before, line in zip(lines, lines[1:], strict=False) if line == "[MASK]"]
+    found = [before for before, line in pairwise(lines) if line == "[MASK]"]
     if not found:
         raise NotThisFormat("no line of it is [MASK] alone, as below each sentence of WSC and PDP")
     return iter([(line,) for line in found])
@@ -145,7 +146,9 @@ def _read_json(name: str, data: bytes, task: str) -> Iterator[Row]:
     try:
         tree = json.loads(_decode(name, data))
     except ValueError as error:
-        raise RecordError(name, getattr(error, "pos", 0), f"not JSON: {error}", remedy="fetch the file again") from error
+        raise RecordError(
+            name, getattr(error, "pos", 0), f"not JSON: {error}", remedy="fetch the file again"
+        ) from error
     if task == "SQuAD" and isinstance(tree, dict) and isinstance(tree.get("data"), list):
         return _read_squad(tree["data"])
     rows = tree if isinstance(tree, list) else [tree]
@@ -154,10 +157,16 @@ def _read_json(name: str, data: bytes, task: str) -> Iterator[Row]:
 
 def _read_squad(articles: list[Any]) -> Iterator[Row]:
     for article in articles:
-        for paragraph in article.get("paragraphs", ()) if isinstance(article, dict) else ():
-            context, questions = paragraph.get("context"), [one.get("question") for one in paragraph.get("qas", ())]
-            yield (context,) if isinstance(context, str) else None
-            yield from ((one,) if isinstance(one, str) else None for one in questions)
+        for paragraph in _objects(article, "paragraphs"):
+            questions = [one.get("question") for one in _objects(paragraph, "qas")]
+            for text in (paragraph.get("context"), *questions):
+                yield (text,) if isinstance(text, str) else None
+
+
+def _objects(parent: Any, field: str) -> list[dict[str, Any]]:
+    """The objects of a list in a field; whatever is none counts as an empty one, so that what it lacks is counted."""
+    children = parent.get(field) if isinstance(parent, dict) else None
+    return [one if isinstance(one, dict) else {} for one in children] if isinstance(children, list) else [{}]
 
 
 def _read_json_lines(name: str, data: bytes, task: str) -> Iterator[Row]:

@@ -139,8 +139,9 @@ def classify_file(path: str) -> tuple[str, str]:
 def list_files_by_fate(files: Iterable[EvaluationFile]) -> list[str]:
     """Lines for people: what was read, by task and split, then what was not, by folder and reason.
 
-    >>> list_files_by_fate([EvaluationFile("RTE/dev.tsv", "RTE", "dev", 554, ""), EvaluationFile("a.md", "", "", 0, "?")])
-    ['RTE dev: 554 texts of 1 file', 'a.md: ?']
+    >>> read = EvaluationFile("RTE/dev.tsv", "RTE", "dev", 554, "")
+    >>> list_files_by_fate([read, EvaluationFile("a.md", "", "", 0, "not recognised")])
+    ['RTE dev: 554 texts of 1 file', 'a.md: not recognised']
     """
     files = list(files)
     n_files, n_texts = Counter[str](), Counter[str]()
