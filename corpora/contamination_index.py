@@ -14,6 +14,7 @@ collision of hashes ever marks, cuts or drops anything.
 
 import io
 import json
+import zipfile
 from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
@@ -137,6 +138,8 @@ def save_index(index: ContaminationIndex, stream: BinaryIO) -> None:
 def load_index(data: bytes, *, name: str = "the index") -> ContaminationIndex:
     """An index as `save_index` wrote it; nothing in the file can be executed. ValueError where it is another thing."""
     remedy = "remove it and start the run again"
+    if not data.startswith(b"PK"):
+        raise ValueError(f"{name}: not an index of evaluation texts; {remedy}")
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             head = json.loads(arrays["head"].tobytes())
@@ -148,7 +151,7 @@ def load_index(data: bytes, *, name: str = "the index") -> ContaminationIndex:
             names = tuple((task, split) for task, split in head["names"])
             places = (arrays["letters"], arrays["borders"], arrays["labels"])
             return ContaminationIndex(whole, short, *places, names, head["meta"])
-    except (KeyError, OSError, EOFError) as error:
+    except (KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{name}: not an index of evaluation texts: {error}; {remedy}") from error
 
 
@@ -170,9 +173,8 @@ def _whole_runs(words: HashedRuns, phrases: Sequence[str]) -> Runs:
 def _short_runs(hashed: HashedRuns, texts: Sequence[str], phrases: Sequence[str]) -> Runs:
     n_words = np.diff(hashed.starts)
     short = np.flatnonzero((n_words >= MIN_WORDS) & (n_words < NGRAM_WORDS))
-    short = np.array(
-        [one for one in short.tolist() if not any(f" {texts[one]} " in phrase for phrase in phrases)], np.int64
-    )
+    looked_for = [one for one in short.tolist() if not any(f" {texts[one]} " in phrase for phrase in phrases)]
+    short = np.array(looked_for, np.int64)
     grams = hash_ngrams(hashed, MIN_WORDS)
     hashes = grams.hashes[grams.starts[short]] if short.size else np.empty(0, np.uint64)
     order = np.lexsort((short, hashes))

@@ -33,6 +33,7 @@ __all__ = ["MODES", "Cleaned", "DecontaminationRules", "Passage", "TaskCounts", 
 MODES = ("mark", "cut", "drop")
 _BATCH = 64  # texts hashed at once: their arrays fit the processor's cache
 _SHOWN_CHARS = 200
+_MAX_SPACE_CHARS = 40  # how far white space is looked for: longer than words are
 _SPACES = re.compile(r"\s+")
 
 
@@ -161,7 +162,13 @@ def _find_cuts(
 
 
 def _move_out(text: str, place: int, step: int) -> int:
-    """The nearest place at or beyond `place`, in the direction of `step`, that is not inside a word."""
+    """The nearest white space at or beyond `place`, in the direction of `step`.
+
+    Where there is none near by, as in scripts without spaces, the nearest place that is not inside a word.
+    """
+    for near in range(place, place + step * _MAX_SPACE_CHARS, step):
+        if not 0 < near < len(text) or text[near - 1].isspace() or text[near].isspace():
+            return min(max(near, 0), len(text))
     while 0 < place < len(text) and _in_word(text[place - 1]) and _in_word(text[place]):
         place += step
     return place
@@ -174,7 +181,11 @@ def _in_word(char: str) -> bool:
 
 def _describe(text: str, passages: Sequence[Passage], index: ContaminationIndex) -> str:
     first = passages[0]
-    shown = _SPACES.sub(" ", text[first.begin : first.end])
+    end = first.end
+    for passage in passages[1:]:  # the runs of one long passage overlap
+        if passage.begin < end and not set(passage.texts).isdisjoint(first.texts):
+            end = passage.end
+    shown = _SPACES.sub(" ", text[first.begin : end])
     shown = shown if len(shown) <= _SHOWN_CHARS else shown[:_SHOWN_CHARS] + "…"
     names = sorted({" ".join(index.names[index.labels[number]]) for number in first.texts})
     others = {number for passage in passages for number in passage.texts} - set(first.texts)
