@@ -152,7 +152,7 @@ def list_files_by_fate(files: Iterable[EvaluationFile]) -> list[str]:
             n_texts[f"{file.task} {file.split}"] += file.n_texts
         if file.note:
             other.setdefault((file.name.rpartition("/")[0], file.note), []).append(file.name)
-    lines = [f"{name}: {n_texts[name]:,} texts of {_count(n, 'file')}" for name, n in sorted(n_files.items())]
+    lines = [f"{name}: {_count(n_texts[name], 'text')} of {_count(n, 'file')}" for name, n in sorted(n_files.items())]
     for (_, note), names in other.items():
         more = f" and {len(names) - 1:,} more there" if len(names) > 1 else ""
         lines.append(f"{names[0]}{more}: {note}")

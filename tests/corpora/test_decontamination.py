@@ -249,7 +249,7 @@ def test_words_are_cut_at_their_ends_in_scripts_without_spaces_too() -> None:
 
 @pytest.mark.parametrize("wrong", [{"mode": "delete"}, {"window_chars": -1}, {"min_piece_chars": 0}, {"max_cuts": -1}])
 def test_rules_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="mode|negative"):
+    with pytest.raises(ValueError, match=r"mode|negative"):
         DecontaminationRules(**wrong)  # type: ignore[arg-type]
 
 

@@ -92,13 +92,14 @@ def test_quotes_are_text_and_no_row_is_lost_to_them() -> None:
 
 
 def test_published_oddities_are_read() -> None:
+    mrpc = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t2\t3\tOne.\tTwo.\n"
     sets = read(
         {
             "CoLA/dev.tsv": b"gj04\t0\t*\tNo header here.\r\n",
             "CoLA/test.tsv": b"index\tsentence\n0\tA header here.\n",
-            "MRPC/msr_paraphrase_test.txt": "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t2\t3\tOne.\tTwo.\n".encode(),
+            "MRPC/msr_paraphrase_test.txt": mrpc.encode(),
             "STS-B/original/sts-dev.tsv": b"main-captions\tMSRvid\t2012test\t0000\t5.000\tA man.\tThe man.\tlicence\n",
-            "MNLI/dev_matched.tsv": b"index\tsentence1_binary_parse\tsentence1\tsentence2\n0\t( a )\tA premise.\tA guess.\n",
+            "MNLI/dev_matched.tsv": b"index\tpromptID\tsentence1\tsentence2\n0\t9\tA premise.\tA guess.\n",
             "AX/diagnostic.tsv": b"index\tsentence1\tsentence2\n0\tThe cat sat.\tThe cat did not sit.\n",
             "SST-2/dev.tsv": b"sentence\tlabel\nyou do n't have to know -lrb- much -rrb- , they wo n't \t1\n",
             "QQP/test.tsv": b"id\tquestion1\tquestion2\n0\tHow?\tWhy?\n1\tbroken row\n",
