@@ -16,6 +16,7 @@ What the paper leaves open, and what is done here:
 * Pooling: n-grams of all distinct questions, with how often they occur.
 * Counting: clipped. An n-gram that occurs a times in the document and b times in the pool is shared min(a, b) times.
   With S shared, D in the document and P in the pool, precision is S/D, recall S/P, and F1 = 2 S / (D + P).
+* Of what the share is taken: of the documents in English that pass the rules of quality, before deduplication.
 """
 
 import re

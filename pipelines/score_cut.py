@@ -88,7 +88,7 @@ class ReadScores(beam.DoFn):
 
 
 class FindCut(beam.PTransform):
-    """Scores (float64 as bytes, any number an element) -> one `Cut` as a tuple, to be a singleton side input.
+    """Scores (float64 as bytes, any number an element) -> one `Cut`, to be a singleton side input.
 
     Scores are numbers from 0 up; ValueError for any other.
     """
@@ -196,11 +196,24 @@ def narrow(tally: Any, search: Any, *, n_bits: int, keep: float) -> tuple[Any, .
     return tuple(narrowed)
 
 
-def make_cut(search: Any, *, keep: float) -> tuple[Any, ...]:
-    """The cut when every bit of it is known."""
+def make_cut(search: Any, *, keep: float) -> Any:
+    """The `Cut` when every bit of it is known."""
     found = Search(*search)
     assert found.n_bits == _BITS
     score = float(np.uint64(found.beginning).view("<f8"))
     if score == 0.0 and found.n_scored and keep < 1:
-        return tuple(Cut(SMALLEST, found.n_scored, found.n_above, found.best))
-    return tuple(Cut(score, found.n_scored, found.n_above + found.n_alike, found.best))
+        return Cut(SMALLEST, found.n_scored, found.n_above, found.best)
+    return Cut(score, found.n_scored, found.n_above + found.n_alike, found.best)
+
+
+def describe_cut(cut: Any, *, keep: float, warning: str) -> tuple[str, dict[str, object]]:
+    """Name and plain value for the report."""
+    score, n_scored, n_kept, best = cut
+    plain: dict[str, object] = {
+        "share_asked_for": keep,
+        "lowest_score_kept": score,
+        "highest_score": best,
+        "documents_scored": n_scored,
+        "documents_at_or_above_the_cut": n_kept,
+    }
+    return "cut", plain | ({"warning": warning} if warning else {})

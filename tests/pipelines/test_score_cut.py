@@ -52,7 +52,7 @@ def cut_without_beam(chunks: list[list[float]], keep: float) -> Cut:
             accumulators.append(combine.add_input(combine.create_accumulator(), tuple(tally)))
         merged = combine.extract_output(combine.merge_accumulators(accumulators))
         search = narrow(tuple(merged), search, n_bits=n_bits, keep=keep)
-    return Cut(*make_cut(search, keep=keep))
+    return make_cut(search, keep=keep)
 
 
 def pack(scores: list[float]) -> bytes:
@@ -63,7 +63,14 @@ def find_cut(chunks: list[list[float]], keep: float, *, expected: Cut) -> None:
     """FindCut on a real runner."""
     with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(["--direct_num_workers=1"])) as pipeline:
         cut = pipeline | beam.Create([pack(chunk) for chunk in chunks]) | beam.Reshuffle() | FindCut(keep)
-        assert_that(cut, equal_to([tuple(expected)]))
+        assert_that(cut, equal_to([expected]))
+        # As ReadCandidates reads it: by name, as a side input.
+        named = pipeline | "Once" >> beam.Create([0]) | beam.Map(read_score, cut=beam.pvalue.AsSingleton(cut))
+        assert_that(named, equal_to([expected.score]), label="by name")
+
+
+def read_score(_: int, cut: Cut) -> float:
+    return cut.score
 
 
 # Close neighbours, ties, zeros, and anything else that a score may be.
@@ -116,7 +123,7 @@ def test_counts_stay_small_however_many_scores_there_are() -> None:
         tally = tally_scores(scores.tobytes(), search, n_bits=n_bits)
         assert len(tally.beginnings) // 8 < 60_000
         search = Search(*narrow(tuple(tally), tuple(search), n_bits=n_bits, keep=0.001))
-    assert Cut(*make_cut(tuple(search), keep=0.001)) == cut_by_sorting(scores.tolist(), 0.001)
+    assert make_cut(tuple(search), keep=0.001) == cut_by_sorting(scores.tolist(), 0.001)
     assert search.n_scored == n_scored
 
 
@@ -165,7 +172,7 @@ def test_scores_are_read_from_work_files_and_rejects_have_none(tmp_path) -> None
     assert list(ReadScores().process(element)) == [pack([0.5, 0.0, 0.25])]
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         cut = pipeline | beam.Create([element]) | beam.ParDo(ReadScores()) | FindCut(0.5)
-        assert_that(cut, equal_to([(0.25, 3, 2, 0.5)]))
+        assert_that(cut, equal_to([Cut(0.25, 3, 2, 0.5)]))
 
 
 def test_a_document_without_a_score_is_no_part_of_a_ranked_corpus(tmp_path) -> None:
