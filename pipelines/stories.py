@@ -50,7 +50,7 @@ def run_flags(flags: argparse.Namespace, beam_options: list[str]) -> None:
 
 
 def read_questions(paths: Sequence[str]) -> list[Question]:
-    """The questions of all files; ValueError for a file that is not there, QuestionFileError for what cannot be read."""
+    """The questions of all files; ValueError where one is not there, QuestionFileError where one cannot be read."""
     questions: list[Question] = []
     for path in paths:
         if not exists(path):
