@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from pipelines.deduplication import LOSERS, Deduplicate
+from pipelines.score_cut import Cut, FindCut, ReadScores
 from pipelines.select_stage import ReadCandidates
 from pipelines.settings import Execution, RunSettings
 
@@ -26,11 +27,27 @@ class ChooseDocuments(beam.PTransform):
 
     def __init__(self, settings: RunSettings, execution: Execution) -> None:
         super().__init__()
-        self.settings, self.execution = settings, execution
+        self.selection, self.execution = settings.selection, execution
 
     def expand(self, files: Any) -> Choice:
-        rules = self.settings.selection.deduplication
-        read = files | "Read candidates" >> beam.ParDo(ReadCandidates(rules)).with_outputs(LOSERS, main="candidates")
+        cuts = self._find_cut(files)
+        rules = self.selection.deduplication
+        reader = ReadCandidates(rules)
+        reading = beam.ParDo(reader, cut=beam.pvalue.AsSingleton(cuts)) if cuts else beam.ParDo(reader)
+        read = files | "Read candidates" >> reading.with_outputs(LOSERS, main="candidates")
         kept, losers = read.candidates | "Deduplicate" >> Deduplicate(rules)
-        nothing = files.pipeline | "No details" >> beam.Create([])
-        return Choice(kept, [read[LOSERS], *losers] | "All losers" >> beam.Flatten(), nothing)
+        details = [cuts | "Report the cut" >> beam.Map(_describe_cut)] if cuts else []
+        return Choice(
+            kept=kept,
+            losers=[read[LOSERS], *losers] | "All losers" >> beam.Flatten(),
+            details=details | "All details" >> beam.Flatten(pipeline=files.pipeline),
+        )
+
+    def _find_cut(self, files: Any) -> Any:
+        if self.selection.keep is None:
+            return None
+        return files | "Read scores" >> beam.ParDo(ReadScores()) | "Find the cut" >> FindCut(self.selection.keep)
+
+
+def _describe_cut(cut: Any) -> tuple[str, dict[str, object]]:
+    return "cut", Cut(*cut)._asdict()

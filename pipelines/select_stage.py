@@ -22,6 +22,7 @@ from pipelines.deduplication import LOSERS, Loser, make_candidate
 from pipelines.ledger import Books, add_books, check_balance, move_to_rejected
 from pipelines.part_statistics import Statistics, part_statistics
 from pipelines.sandbox_child import load_function
+from pipelines.score_cut import Cut
 from pipelines.settings import DeduplicationRules, ShardRules
 from pipelines.sharding import EncodedDocument, ShardCounts, shard_key, write_table
 from pipelines.work_files import WorkSummary, read_groups
@@ -53,6 +54,7 @@ class ReadCandidates(beam.DoFn):
 
     def process(self, element: Any, cut: Any = None) -> Iterator[Any]:
         part_name, (_, path, _) = element
+        cut = Cut(*cut) if cut is not None else None
         columns = ["document_id", "url", "text", "fetched_at", "reason", "score"]
         for table in read_groups(path, columns):
             documents = table.filter(pc.equal(table["reason"], ""))
