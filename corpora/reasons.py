@@ -47,10 +47,18 @@ REASONS: dict[str, str] = {
     "url_too_long": "The URL is longer than the limit.",
     "title_too_short": "The title is missing or too short.",
     "no_date": "The page does not say when it was published.",
+    # Ranking
+    "below_cut": "The document's score is below the cut.",
     # Deduplication
     "duplicate_url": "Another document has the same URL.",
     "duplicate_text": "Another document has the same text.",
     "duplicate_prefix": "Another document begins with the same characters.",
+    "near_duplicate": "A kept document has nearly the same words.",
+    # Decontamination
+    "contaminated": "The document holds passages of evaluation sets.",
     # Encoding
+    "too_few_tokens": "The document has too few tokens.",
     "empty_text": "The document has no word to encode.",
+    # Forgetting
+    "forgotten": "The document was taken out on request.",
 }

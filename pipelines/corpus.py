@@ -6,7 +6,8 @@ on after a crash, and ends.
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import apache_beam as beam
 
 from bpe.vocabulary import load_vocabulary
+from pipelines.choosing import ChooseDocuments
 from pipelines.command import print_lines
 from pipelines.commit import CommitRun, RunIdentity, VocabularyCopy
 from pipelines.extract_stage import INPUTS, ExtractSplits, PlanSplits, ReadInputList
@@ -30,7 +32,7 @@ from pipelines.runs import (
     work_folder_of,
 )
 from pipelines.select_stage import ENCODED, WriteParts
-from pipelines.settings import Execution, RunSettings
+from pipelines.settings import ANY_KIND, Execution, RunSettings, kind_of
 from pipelines.sharding import WriteShards, count_shards
 from pipelines.storage import join
 
@@ -93,15 +95,14 @@ def build(
     parts = (
         {"files": files, "losers": chosen.losers}
         | "Bring parts together" >> beam.CoGroupByKey()
-        | "Write parts" >> beam.ParDo(writer, counts=counts).with_outputs(ENCODED, ALTERED, main="summaries")
+        | "Write parts" >> beam.ParDo(writer, counts=counts).with_outputs(ENCODED, main="summaries")
     )
     shards = parts[ENCODED] | "Write all shards" >> WriteShards(
         folder=execution.output, name=settings.corpus, rules=settings.shards, counts=counts
     )
-    state = chosen.keep_state(parts[ALTERED])
     written = {"inputs": planned[INPUTS], "parts": parts.summaries, "shards": shards, "details": chosen.details}
     identity = RunIdentity(settings.corpus, settings.all_settings())
-    _ = {**written, "state": state} | "Commit" >> CommitRun(
+    _ = written | "Commit" >> CommitRun(
         folder=execution.output, identity=identity, vocabulary=vocabulary_copy(settings, execution)
     )
 
