@@ -1,19 +1,28 @@
 """From keys to pairs to compare, and from verified pairs to the documents that are dropped; all on packed arrays.
 
 A document is a NODE: what decides who is kept (epoch, time of fetching, length) and the first 8 bytes of its id. The
-smaller is kept. Of the documents that share a key, each is compared with the first few in that order: that finds a crowd
-of 10,000 copies whole, needs no limit on crowds, and depends on earlier documents only, so a later run changes nothing.
+smaller is kept. Of the documents that share a key, each is compared with the first few in that order: that finds crowds
+of 10,000 copies whole, needs no limit on them, and depends on earlier documents only, so a later run changes nothing.
 """
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
     *("CANARY_EPOCH", "DROPPED", "EDGE", "HEADS", "MAX_EPOCH", "NODE", "PAIR", "ROW"),
-    *("Buckets", "choose_dropped", "make_order", "pair_buckets", "similarities", "unique_pairs"),
+    *(
+        "Buckets",
+        "at_epoch",
+        "choose_dropped",
+        "distinct",
+        "make_order",
+        "pair_buckets",
+        "similarities",
+        "unique_pairs",
+    ),
 ]
 
 Rows = NDArray[np.void]
@@ -90,12 +99,21 @@ def pair_buckets(rows: Rows, *, epoch: int) -> Buckets:
 
 def unique_pairs(pairs: Rows) -> Rows:
     """Each pair once, ordered by the ids of the first and of the second."""
-    first, second = pairs["a"]["id"], pairs["b"]["id"]
+    return pairs[distinct(pairs["a"]["id"], pairs["b"]["id"])]
+
+
+def distinct(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.int64]:
+    """Places of one of each combination of two columns, ordered by them."""
     order = np.lexsort((second, first))
     first, second = first[order], second[order]
     is_new = np.ones(order.size, np.bool_)
     is_new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-    return pairs[order[is_new]]
+    return np.asarray(order[is_new])
+
+
+def at_epoch(orders: NDArray[np.uint64], epoch: int) -> NDArray[np.uint64]:
+    """The same orders, of another epoch."""
+    return (orders & np.uint64((1 << 52) - 1)) | (np.uint64(epoch) << _EPOCH_SHIFT)
 
 
 def choose_dropped(edges: Rows) -> Rows:

@@ -2,7 +2,7 @@
 
 Fast similarity sketching (Dahlgaard, Knudsen and Thorup, "Fast Similarity Sketching", FOCS 2017): every element goes
 to one random bin a round, and later rounds fill only the bins that are still empty. One or two rounds are enough for a
-long text, where MinHash takes a pass for each value; and it is never worse, also where a set is smaller than its sketch.
+long text, where MinHash takes a pass for each value; it is never worse, also where a set is smaller than its sketch.
 What is computed here lies in the state of runs: no value may change under one `SKETCH_VERSION`.
 """
 
