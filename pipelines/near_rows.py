@@ -30,8 +30,7 @@ from corpora.near_duplicates import NearDuplicateRules, chance_of_comparison
 from corpora.shingles import HashedRuns, hash_ngrams, hash_words, mix64
 from corpora.sketches import make_keys, make_sketches
 from pipelines.near_state import EarlierPart, KeyTable, read_dropped_ids, read_keys, write_keys
-from pipelines.packed import PackedRows, id_partition, partition_key, top_bits, unpack, windowed
-from pipelines.storage import open_read
+from pipelines.packed import PackedRows, id_partition, top_bits, unpack, windowed
 from pipelines.work_files import read_groups
 
 PLACES = "places"  # (partition of ids, (text source, packed PLACE)): where the text of a document is
@@ -48,7 +47,7 @@ MAX_PAIRS = 1 << 20  # gathered before repeated ones are removed
 LARGEST_BUCKETS = 10
 LARGE_BUCKET = 1_000  # documents
 _PAIRS_PER_COMPARISON = 4_096  # of one first document; a crowd is dealt out to several partitions
-_CHANCE_UNIT = 1 << 40  # chances are added up as whole numbers, whose sum does not depend on the order
+CHANCE_UNIT = 1 << 40  # chances are added up as whole numbers, whose sum does not depend on the order
 
 
 class MakeRows(beam.DoFn):
@@ -109,7 +108,7 @@ class MakeRows(beam.DoFn):
         self._add_rows(keys, orders, lengths[canaries.texts], ids[canaries.texts])
         chances = chance_of_comparison(canaries.similarities, self.rules)
         self.tally["canaries_planted"] += n
-        self.tally["canaries_expected"] += sum(round(chance * _CHANCE_UNIT) for chance in chances.tolist())
+        self.tally["canaries_expected"] += sum(round(chance * CHANCE_UNIT) for chance in chances.tolist())
 
     def _add_rows(
         self, keys: NDArray[np.uint64], orders: NDArray[np.uint64], lengths: NDArray[np.int64], ids: NDArray[np.uint64]

@@ -6,8 +6,8 @@
     state/dropped-PART.parquet     which of them were dropped as near-duplicates, and for whom
     state/edges-NNNNN.parquet      all verified pairs
 
-Nothing here is ever rewritten by a later run. Runs whose rules or hashes differ are never mixed: `open_earlier_runs` says
-which run differs, in what, and what to do.
+Nothing here is ever rewritten by a later run. Runs whose rules or hashes differ are never mixed: `open_earlier_runs`
+says which run differs, in what, and what to do.
 """
 
 import hashlib
@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 

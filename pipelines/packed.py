@@ -1,7 +1,7 @@
 """Numbers travel in packed arrays: one Beam element holds the rows of one partition that a bundle has made.
 
-An element for every row would cost three times the processor time and five times the memory. A `PackedRows` gathers rows
-and hands them out by partition; how it cuts them depends on the bundle, so whoever receives them must not mind the order.
+An element for every row would cost three times the processor time and five times the memory. A `PackedRows` gathers
+rows and hands them out by partition. How it cuts them depends on the bundle: who receives them must not mind the order.
 """
 
 from collections.abc import Iterable, Iterator
@@ -75,4 +75,4 @@ def id_partition(ids: NDArray[np.uint64], n_partitions: int) -> NDArray[np.uint6
 def windowed(element: Any) -> WindowedValue:
     """What a DoFn may yield at the end of a bundle."""
     window = GlobalWindow()
-    return WindowedValue(element, window.max_timestamp(), [window])
+    return WindowedValue(element, window.max_timestamp(), (window,))
