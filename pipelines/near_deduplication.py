@@ -1,9 +1,9 @@
 """Near-deduplication: of documents with nearly the same words one is kept, and every dropped one names a kept one.
 
-In go the work files and the candidates that exact deduplication kept; out come losers, a report and state for later runs.
-Texts are read in place, twice: once for their keys, and those that occur in a pair once more, to be compared exactly. All
-that travels is packed numbers, so a worker's memory is bounded by a partition, never by the corpus. The result is a pure
-function of the documents, the rules and the earlier runs: not of runner, workers or the order of delivery.
+In go the work files and the candidates that exact deduplication kept; out come losers, a report and state for later
+runs. Texts are read in place, twice: once for their keys, and those that occur in a pair once more, to be compared
+exactly. All that travels is packed numbers, so a worker's memory is bounded by a partition, never by the corpus. The
+result is a pure function of documents, rules and earlier runs: not of runner, workers or the order of delivery.
 
     from pipelines.near_deduplication import RemoveNearDuplicates
     outcome = {"files": files, "kept": kept} | RemoveNearDuplicates(rules, output=folder, earlier=runs)
@@ -11,10 +11,11 @@ function of the documents, the rules and the earlier runs: not of runner, worker
 `files` are (part name, (ordinal, path, summary)) as the extract stage gives them, `kept` are `Candidate` tuples.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+from apache_beam.transforms import combiners
 
 from corpora.duplicate_pairs import EDGE
 from corpora.near_duplicates import NearDuplicateRules
@@ -70,7 +71,7 @@ class RemoveNearDuplicates(beam.PTransform):
         super().__init__()
         self.rules, self.output, self.earlier = rules, output, tuple(earlier)
 
-    def expand(self, collections: Mapping[str, Any]) -> NearDuplicates:
+    def expand(self, collections: Any) -> Any:  # Beam takes annotations for element types
         files, kept = collections["files"], collections["kept"]
         rows = self._make_rows(files, kept)
         pairs = self._find_pairs(rows.main)
@@ -181,7 +182,7 @@ class RemoveNearDuplicates(beam.PTransform):
             tallies
             | "All counts" >> beam.Flatten()
             | "Add up counts" >> beam.CombinePerKey(sum)
-            | "List counts" >> beam.combiners.ToList()
+            | "List counts" >> combiners.ToList()
         )
         top = largest | "Choose the largest buckets" >> beam.CombineGlobally(_LargestBuckets())
         return counts | "Report near-duplicates" >> beam.Map(
@@ -200,7 +201,7 @@ class RemoveNearDuplicates(beam.PTransform):
         """Parts of earlier runs; their names come from the runs' manifests, so the job graph stays small."""
         return (
             pipeline
-            | f"Name earlier runs for {purpose}" >> beam.Create([run.folder for run in self.earlier])
+            | f"Name earlier runs for {purpose}" >> beam.Create([(run.folder, run.epoch) for run in self.earlier])
             | f"List earlier parts for {purpose}" >> beam.FlatMap(_list_parts)
             | f"Spread earlier parts for {purpose}" >> beam.Reshuffle()
         )
@@ -271,7 +272,8 @@ def _path_of_file(element: Any) -> tuple[str, str]:
 
 
 def _list_parts(run: Any) -> list[EarlierPart]:
-    return earlier_parts(EarlierRun(*run))
+    folder, epoch = run
+    return earlier_parts(folder, epoch=epoch)
 
 
 def _paths_of_part(element: Any) -> Iterator[tuple[str, str]]:

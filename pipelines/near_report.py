@@ -1,6 +1,7 @@
 """What a run reports of its near-duplicates: plain values for the manifest, which depend on nothing but the input.
 
-Counts arrive as (name, how often) and are added up; chances as whole numbers, since a sum of floats depends on its order.
+Counts arrive as (name, how often) and are added up; chances as whole numbers, since a sum of floats depends on its
+order.
 """
 
 from collections import defaultdict
@@ -21,9 +22,9 @@ def make_report(
 ) -> dict[str, object]:
     """All figures of a run, in the order in which people read them.
 
-    `recall_estimate` is the share of the pairs above the threshold that were compared, judged from those found: a pair of
-    similarity J stands for 1/p(J) pairs. `canaries` are planted copies, just above the threshold. `precision_check` tests
-    accepted pairs again with code that shares nothing with the fast way.
+    `recall_estimate` is the share of the pairs above the threshold that were compared, judged from those found: a pair
+    of similarity J stands for 1/p(J) pairs. `canaries` are planted copies, just above the threshold. `precision_check`
+    tests accepted pairs again with code that shares nothing with the fast way.
     """
     return {
         "threshold": rules.threshold,

@@ -65,7 +65,6 @@ class EarlierRun(NamedTuple):
     fingerprint: str  # sha256 of its manifest
     identity: str  # of what it was made from, the same after documents were taken out of it
     epoch: int  # place among the runs that a run is made against; a run made against others comes after them
-    files: tuple[str, ...]  # its state and documents, as its manifest lists them
 
 
 class EarlierPart(NamedTuple):
@@ -130,25 +129,19 @@ def fingerprints(folders: Sequence[str], rules: SelectionRules) -> tuple[str, ..
     return tuple(run.fingerprint for run in open_earlier_runs(folders, rules))
 
 
-def earlier_parts(run: EarlierRun) -> list[EarlierPart]:
-    """The parts of a run that have near-duplicate keys."""
-    listed = set(run.files)
-    names = [_inner(name, _KEYS) for name in run.files if name.startswith(_KEYS)]
+def earlier_parts(folder: str, *, epoch: int) -> list[EarlierPart]:
+    """The parts of an earlier run that have near-duplicate keys, from its manifest."""
+    listed = _listed_files(_read_manifest(folder)[0])
+    names = [name.removeprefix(_KEYS).removesuffix(".parquet") for name in listed if name.startswith(_KEYS)]
     return [
-        EarlierPart(
-            run.folder,
-            run.epoch,
-            name,
-            f"{_DROPPED}{name}.parquet" in listed,
-            f"documents/{name}.parquet" in listed,
-        )
+        EarlierPart(folder, epoch, name, f"{_DROPPED}{name}.parquet" in listed, f"documents/{name}.parquet" in listed)
         for name in names
     ]
 
 
-def exact_files(run: EarlierRun) -> list[str]:
-    """Paths of a run's exact keys."""
-    return [join(run.folder, name) for name in run.files if name.startswith(_EXACT)]
+def exact_files(folder: str) -> list[str]:
+    """Paths of an earlier run's exact keys, from its manifest."""
+    return [join(folder, name) for name in _listed_files(_read_manifest(folder)[0]) if name.startswith(_EXACT)]
 
 
 def write_description(folder: str, description: Mapping[str, object]) -> FileEntry:
@@ -248,20 +241,27 @@ def join_halves(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> bytes:
 
 def _open_run(folder: str, rules: SelectionRules) -> tuple[EarlierRun, list[str]]:
     """A run and the identities of those it was made against."""
+    manifest, fingerprint = _read_manifest(folder)
+    if STATE_FILE not in _listed_files(manifest):
+        raise ValueError(f"--against {folder}: that run kept no state to compare with; make it again with this version")
+    with open_read(join(folder, STATE_FILE)) as stream:
+        state = json.loads(stream.read())
+    _check_same(folder, state, rules)
+    return EarlierRun(folder, fingerprint, _identity(manifest), 0), list(state["made_against"])
+
+
+def _read_manifest(folder: str) -> tuple[Manifest, str]:
+    """An earlier run's manifest and the sha256 of its file."""
     path = join(folder, FILE_NAME)
     if not exists(path):
         raise ValueError(f"--against {folder}: no {FILE_NAME}, so there is no finished run there; name a finished one")
     with open_read(path) as stream:
         data = stream.read()
-    manifest = parse_manifest(data, path=path)
-    files = tuple(entry.name for entry in (*manifest.state, *manifest.documents))
-    if STATE_FILE not in files:
-        raise ValueError(f"--against {folder}: that run kept no state to compare with; make it again with this version")
-    with open_read(join(folder, STATE_FILE)) as stream:
-        state = json.loads(stream.read())
-    _check_same(folder, state, rules)
-    run = EarlierRun(folder, hashlib.sha256(data).hexdigest(), _identity(manifest), 0, files)
-    return run, list(state["made_against"])
+    return parse_manifest(data, path=path), hashlib.sha256(data).hexdigest()
+
+
+def _listed_files(manifest: Manifest) -> dict[str, FileEntry]:
+    return {entry.name: entry for entry in (*manifest.state, *manifest.documents)}
 
 
 def _identity(manifest: Manifest) -> str:
@@ -320,10 +320,6 @@ def _plain(value: object) -> dict[str, object]:
     plain = as_plain(value)
     assert isinstance(plain, dict)
     return plain
-
-
-def _inner(name: str, prefix: str) -> str:
-    return name.removeprefix(prefix).removesuffix(".parquet")
 
 
 def _keys_schema(n_bands: int) -> pa.Schema:

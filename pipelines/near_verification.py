@@ -156,7 +156,7 @@ class VerifyPairs(beam.DoFn):
 
 
 class ReadSampledTexts(beam.DoFn):
-    """(text source, its path) -> (half id, text) of the documents of the sample; the ids are read first, then few texts."""
+    """(text source, its path) -> (half id, text) of the documents of the sample; only their row groups are read."""
 
     def process(self, element: Any, sample: Any) -> Iterator[Any]:
         edges = np.frombuffer(sample, EDGE)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 from numpy.typing import NDArray
@@ -72,7 +73,9 @@ def id_partition(ids: NDArray[np.uint64], n_partitions: int) -> NDArray[np.uint6
     return top_bits(ids, max(n_partitions // 16, 1))
 
 
-def windowed(element: Any) -> WindowedValue:
-    """What a DoFn may yield at the end of a bundle."""
+def windowed(element: Any) -> Any:
+    """What a DoFn may yield at the end of a bundle; of a tagged output it is the value that has a window."""
+    if isinstance(element, TaggedOutput):
+        return TaggedOutput(element.tag, windowed(element.value))
     window = GlobalWindow()
     return WindowedValue(element, window.max_timestamp(), (window,))
