@@ -1,4 +1,4 @@
-"""`{{convert}}` and `{{cvt}}`: a quantity in one unit, shown also in others. Parameters in, the text of the sentence out.
+"""`{{convert}}` and `{{cvt}}`: a quantity in one unit, shown in others too. Parameters in, text of the sentence out.
 
 The rule: a number is never shown that the template would not show; what is not understood gives None, and is counted.
 
@@ -77,9 +77,7 @@ class _Request(NamedTuple):
     words: tuple[str, ...]  # parameters left over, for adj=mid and disp=x
 
 
-def convert_quantity(
-    positional: Sequence[str], named: Mapping[str, str], *, abbreviate: bool = False
-) -> str | None:
+def convert_quantity(positional: Sequence[str], named: Mapping[str, str], *, abbreviate: bool = False) -> str | None:
     """What the template shows, None if that cannot be said.
 
     >>> convert_quantity(["1300", "mi", "km"], {}), convert_quantity(["5", "ft", "11", "in", "cm"], {"abbr": "on"})
@@ -193,12 +191,9 @@ def _show(request: _Request, options: Mapping[str, str], *, abbreviate: bool) ->
     converted = "; ".join(text for text in shown if text)
     flipped = options.get("order") == "flip" or options.get("disp") == "flip"
     if flipped:
-        style = style._replace(input_symbol=style.output_symbol, output_symbol=style.input_symbol)
         given = _show_given(request.given, style._replace(input_symbol=style.output_symbol, hyphenated=False))
-        shown = [
-            _show_target(request, target, options, style._replace(output_symbol=style.input_symbol), leads=True)
-            for target in request.targets
-        ]
+        leading = style._replace(output_symbol=style.input_symbol)
+        shown = [_show_target(request, target, options, leading, leads=True) for target in request.targets]
         converted, given = given, "; ".join(text for text in shown if text)
     if options.get("adj") in ("mid", "pre") and request.words and request.words[0]:
         given = _insert_word(given, request.words[0], options["adj"])
@@ -278,7 +273,7 @@ def _join(
     hyphenated: bool,
 ) -> str:  # fmt: skip
     """Numbers and what stands between them, then the unit; it is repeated in dimensions ("2 m × 3 m")."""
-    symbol = symbol or unit.quantity == "temperature"
+    symbol = symbol or "temperature" in unit.quantity
     hyphenated = hyphenated and not symbol
     if symbol and any(joint in _REPEATS_SYMBOL for joint in joints):
         numbers = [
@@ -296,7 +291,7 @@ def _join(
 
 
 def _attach(text: str, unit: Unit, single: bool, style: _Style, *, symbol: bool, hyphenated: bool) -> str:
-    if symbol or unit.quantity == "temperature":
+    if symbol or "temperature" in unit.quantity:
         if unit.multiple and not style.named_multiples:
             text = f"{text}×10{_POWERS[unit.multiple]}"
         elif unit.multiple:
@@ -340,9 +335,7 @@ def _show_target(
         shown = [_spell(_Value(float(text), text, 0), "on") if text.isdecimal() else text for text in shown]
     single = shown == ["1"]
     hyphenated = style.hyphenated and (leads or not style.output_symbol)
-    return _join(
-        shown, quantity.joints, unit, style, symbol=style.output_symbol, single=single, hyphenated=hyphenated
-    )
+    return _join(shown, quantity.joints, unit, style, symbol=style.output_symbol, single=single, hyphenated=hyphenated)
 
 
 def _values_to_convert(quantity: _Quantity) -> tuple[_Value, ...]:
@@ -360,7 +353,7 @@ def _convert_values(quantity: _Quantity, unit: Unit) -> list[float]:
         return [size / unit.scale]
     given = quantity.units[0]
     if given.inverse != unit.inverse:
-        return [given.scale * unit.scale / value.number / (1 if given.inverse else 1) for value in quantity.values]
+        return [given.scale * unit.scale / value.number for value in quantity.values]
     if given.code == unit.code:
         return [value.number for value in quantity.values]
     return [(value.number + given.offset) * given.scale / unit.scale - unit.offset for value in quantity.values]
@@ -384,9 +377,7 @@ def _count_decimals(
     if not size or not value.number:
         return 0
     if len(quantity.units) == 2 and given.code == "in":
-        ratio = math.log10(unit.scale) + 2
-    elif len(quantity.units) == 2:
-        ratio = math.log10(abs(value.number) / size)
+        ratio = math.log10(unit.scale) + 2  # inches after feet ask for more
     else:
         ratio = math.log10(abs(value.number) / size)
     least = 1 - math.floor(math.log10(size) + _FUDGE)

@@ -21,10 +21,10 @@ _SUPERSCRIPT = re.compile(r"[0-9+\-−–()n]+")
 _NUMBER = re.compile(r"([+\-−–]?)(\d{1,30}(?:,\d{3})*|\d{0,30})(?:\.(\d{0,30}))?(?:[eE]([+\-−]?\d{1,2}))?", re.ASCII)
 _PLAIN = re.compile(r"([+\-−]?)(\d+)(\.\d*)?", re.ASCII)
 _ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-    " eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
+)
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 
 
 def parse_number(text: str) -> tuple[Decimal, int] | None:

@@ -41,7 +41,7 @@ yd yard yards|yd|yard||0.9144|m
 mi mile miles|mi|mile||1609.344|km
 nmi NM nautical|nmi|nautical mile||1852|km mi
 smi|mi|statute mile||1609.344|km
-fathom fathoms|fathom|fathom||1.8288|ft m
+fathom fathoms|fathoms|fathom||1.8288|ft m
 furlong furlongs|furlong|furlong||201.168|ft m
 chain chains ch|chain|chain||20.1168|ft m
 rod rods|rod|rod||5.0292|ft m

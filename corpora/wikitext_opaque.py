@@ -63,9 +63,7 @@ def remove_opaque(text: str) -> str:
     return "".join(parts)
 
 
-def _find_closing(
-    text: str, name: str, position: int, known: dict[str, re.Match[str] | None]
-) -> re.Match[str] | None:
+def _find_closing(text: str, name: str, position: int, known: dict[str, re.Match[str] | None]) -> re.Match[str] | None:
     """The next closing tag; what an earlier search found is used again, or each unclosed tag would cost a search."""
     if name in known:
         last = known[name]
