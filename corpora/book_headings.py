@@ -14,6 +14,9 @@ __all__ = ["RawBlock", "find_contents", "is_heading", "is_subheading", "split_bl
 _MAX_HEADING_CHARS = 200
 _MAX_HEADING_LINES = 4
 _MAX_CONTENTS_BLOCKS = 400
+_MAX_ENTRY_LINES = 6
+_MIN_UNNAMED = 6  # lines of a list of contents without a heading
+_TAIL_CHARS = 40  # of a line, in which the number of a page is looked for
 _NUMBER_WORDS = (
     "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen"
     "|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|first|second|third|fourth|fifth|sixth|seventh"
@@ -51,7 +54,7 @@ _CONTENTS = re.compile(
 _ENDS_IN_PAGE = re.compile(r"(?:\s{2,}|[.\s·…_-]{3,}|\bpage\s+|\t)(?:[\divxlc]{1,6}|frontispiece|page)[\s.]*$", re.IGNORECASE)
 _STARTS_NUMBERED = re.compile(
     rf"\W{{0,3}}(?:{_DIVISION}\s+)?(?:[IVXLC]{{1,9}}|\d{{1,3}})(?:[.):]|\s{{1,}}|[—-])\s*\S|{_DIVISION}\s+{_NUMERAL}\b"
-    r"|chapters?\b.{0,60}\bpage\b|chap\.|page\W*$",
+    r"|chapters?\b.{0,60}\b(?:page|title)\b|chap\.|page\W*$",
     re.IGNORECASE,
 )
 
@@ -129,78 +132,108 @@ def _is_upper(text: str) -> bool:
 def find_contents(blocks: list[RawBlock]) -> set[int]:
     """Indices of the blocks that are lists of contents or of illustrations, their headings included."""
     found: set[int] = set()
-    places: dict[str, list[int]] | None = None
+    places = _places_of_lines(blocks)
     for index, block in enumerate(blocks):
-        if index in found or not _CONTENTS.match(block.lines[0].strip("_=*~ ")):
+        if index in found:
             continue
-        if places is None:
-            places = _places_of_lines(blocks)
-        end = _end_of_contents(blocks, index, places)
-        found.update(range(index, end))
+        if _CONTENTS.match(_bare_of_signs(block.lines[0])):
+            found.update(range(index, _end_of_contents(blocks, index, places)))
+        elif len(block.lines) >= _MIN_UNNAMED and 3 * index < len(blocks) and _is_unnamed(block, index, places):
+            found.add(index)
     return found
+
+
+def _is_unnamed(block: RawBlock, index: int, places: dict[str, list[int]]) -> bool:
+    """Whether nearly all lines of a block without a heading come back as headings: a list that does not say so."""
+    n_back = sum(_comes_back([line], index, places) for line in block.lines)
+    return n_back >= 0.8 * len(block.lines)
 
 
 def _end_of_contents(blocks: list[RawBlock], index: int, places: dict[str, list[int]]) -> int:
     """The block after the last entry; the block itself if it has no entry, and is a heading of something else."""
-    seen: set[str] = set()
+    seen: list[str] = []  # lines, as `_bare` gives them
     first = blocks[index].lines[1:]
     if first and not _is_list(first, index, places):
         return index
-    seen.update(map(_bare, first))
+    seen += filter(None, map(_bare, first))
     end = index + 1
     for place in range(index + 1, min(index + _MAX_CONTENTS_BLOCKS, len(blocks))):
         block = blocks[place]
-        if seen and any(_bare(line) in seen or _bare_title(line) in seen for line in block.lines if _bare(line)):
-            break  # the first chapter begins
-        with_pages = sum(bool(_ENDS_IN_PAGE.search(line)) for line in block.lines)
-        if seen and block.gap >= 2 and not with_pages and not _comes_back(block.lines, place, places):
+        if seen and (_begins_again(block, seen) or _leaves_list(block, place, places)):
             break
-        if _CONTENTS.match(block.lines[0].strip("_=*~ ")) and len(block.lines) == 1:
+        if _CONTENTS.match(_bare_of_signs(block.lines[0])) and len(block.lines) == 1:
             break  # the next list
         if not _is_list(block.lines, place, places):
             break
-        seen.update(filter(None, map(_bare, block.lines)))
-        seen.update(filter(None, map(_bare_title, block.lines)))
+        seen += filter(None, map(_bare, block.lines))
         end = place + 1
     return end if end > index + 1 or first else index
 
 
+def _begins_again(block: RawBlock, seen: list[str]) -> bool:
+    """Whether an entry comes again, or the title of one of the first: there the first chapter begins."""
+    first_titles = {_bare_title(line) for line in seen[:3]}
+    return any(bare in seen or _bare_title(line) in first_titles for line in block.lines if (bare := _bare(line)))
+
+
+def _leaves_list(block: RawBlock, index: int, places: dict[str, list[int]]) -> bool:
+    """Whether the block is set apart, names no page and does not come back."""
+    return (
+        block.gap >= 2
+        and not any(_ENDS_IN_PAGE.search(line[-_TAIL_CHARS:]) for line in block.lines)
+        and not _comes_back(block.lines, index, places)
+    )
+
+
 def _is_list(lines: list[str], index: int, places: dict[str, list[int]]) -> bool:
-    """Whether most lines are entries and none is the line of a paragraph."""
+    """Whether the lines are one entry that ends in the number of a page, or most of them are entries."""
+    if len(lines) <= _MAX_ENTRY_LINES and _ENDS_IN_PAGE.search(lines[-1][-_TAIL_CHARS:]):
+        return True
     n_entries = sum(
-        bool(_ENDS_IN_PAGE.search(line) or _STARTS_NUMBERED.match(line.strip()) or _comes_back([line], index, places))
+        bool(
+            _ENDS_IN_PAGE.search(line[-_TAIL_CHARS:])
+            or _STARTS_NUMBERED.match(line.strip())
+            or _comes_back([line], index, places)
+        )
         for line in lines
     )
     return 2 * n_entries >= len(lines)
 
 
 def _comes_back(lines: list[str], index: int, places: dict[str, list[int]]) -> bool:
-    """Whether all lines stand in a later block as lines of their own."""
-    return all(any(place > index for place in places.get(_bare_title(line), ())) for line in lines)
+    """Whether all lines stand in a later block, set apart, as lines of their own."""
+    return all(any(place > index for place in places.get(_bare_title(_bare(line)), ())) for line in lines)
 
 
 def _places_of_lines(blocks: list[RawBlock]) -> dict[str, list[int]]:
-    """In which small blocks each line, and each small block as a whole, stands."""
+    """In which small blocks that could be headings each line stands, and each of these blocks as a whole."""
     places: dict[str, list[int]] = {}
+    was_apart = False
     for index, block in enumerate(blocks):
-        if len(block.lines) > _MAX_HEADING_LINES:
-            continue
-        for text in {*block.lines, " ".join(block.lines)}:
-            for bare in {_bare(text), _bare_title(text)}:
-                if bare:
-                    places.setdefault(bare, []).append(index)
+        is_apart = block.gap >= 2
+        if len(block.lines) <= _MAX_HEADING_LINES and (is_apart or was_apart):
+            for text in {*block.lines, " ".join(block.lines)}:
+                if bare := _bare(text):
+                    for form in {bare, _bare_title(bare)}:
+                        places.setdefault(form, []).append(index)
+        was_apart = is_apart
     return places
+
+
+def _bare_of_signs(line: str) -> str:
+    return line.strip("_=*~ ")
 
 
 def _bare(line: str) -> str:
     """Letters and digits of a line, lower case, without the number of a page at its end."""
-    return re.sub(r"[\W_]+", " ", _ENDS_IN_PAGE.sub("", line)).strip().lower()
+    line = line[:-_TAIL_CHARS] + _ENDS_IN_PAGE.sub("", line[-_TAIL_CHARS:])
+    return _NO_WORD.sub(" ", line).strip().lower()
 
 
-_LEADING_NUMBER = re.compile(rf"(?:(?:{_DIVISION})\s+)?{_NUMERAL}\s+(?=\S)", re.IGNORECASE)
-
-
-def _bare_title(line: str) -> str:
+def _bare_title(bare: str) -> str:
     """The same without the number of a chapter before it."""
-    bare = _bare(line)
     return _LEADING_NUMBER.sub("", bare, count=1) or bare
+
+
+_NO_WORD = re.compile(r"[\W_]+")
+_LEADING_NUMBER = re.compile(rf"(?:(?:{_DIVISION})\s+)?{_NUMERAL}\s+(?=\S)", re.IGNORECASE)

@@ -107,7 +107,7 @@ def _prose_edge(lines: list[str], width: int) -> int | None:
     n_breaks = len(lines) - 1
     if _count_forced(lines, width) >= _FULL * n_breaks:
         return width
-    if sum(bool(_SPACED.search(line.strip())) for line in lines) * 2 > len(lines):
+    if sum(bool(_SPACED.search(line.strip())) for line in lines if "   " in line) * 2 > len(lines):
         return None  # a table
     capitals = sum(bool(_CAPITAL.match(line)) for line in lines[1:]) / n_breaks
     if capitals >= _CAPITALS:
@@ -142,7 +142,7 @@ def _split_paragraphs(lines: list[str], edge: int) -> list[list[str]]:
     pieces: list[list[str]] = [[lines[0]]]
     for place in range(1, len(lines)):
         before, line = lines[place - 1], lines[place]
-        ended = bool(_ENDS_SENTENCE.search(before))
+        ended = bool(_ENDS_SENTENCE.search(before[-6:]))
         begins = marks_paragraphs and indents[place] > base and ended
         begins = begins or (
             ended and len(before) < 0.7 * edge and bool(_CAPITAL.match(line)) and not _is_forced(before, line, edge)
@@ -164,7 +164,7 @@ class _Joiner:
         joined = " ".join(lines[0].split())
         for line in lines[1:]:
             piece = " ".join(line.split())
-            parted = _PARTED.search(joined)
+            parted = _PARTED.search(joined[-40:]) if joined.endswith("-") else None
             if parted and piece[:1].isalpha():
                 joined = joined if self._keeps_hyphen(parted[1], piece) else joined[:-1]
             elif not (joined.endswith(("--", "—")) and not joined.endswith((" --", " —"))):
