@@ -15,7 +15,10 @@ _MAX_HEADING_CHARS = 200
 _MAX_HEADING_LINES = 4
 _MAX_CONTENTS_BLOCKS = 400
 _MAX_ENTRY_LINES = 6
+_MAX_PICTURES = 100  # blocks of a list of illustrations
+_LONG_LINE = 66
 _MIN_UNNAMED = 6  # lines of a list of contents without a heading
+_UNNAMED_BLOCKS = 80  # at the start of a book, in which it is looked for
 _TAIL_CHARS = 40  # of a line, in which the number of a page is looked for
 _NUMBER_WORDS = (
     "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen"
@@ -45,16 +48,20 @@ _SMALL_WORDS = frozenset(
     "a an and as at but by for from in into nor of on or over the to up with within without de la le".split()
 )
 
+_PICTURES = re.compile(
+    r"(?:a\s+)?list\s+of\s+(?:the\s+)?(?:full[- ]page\s+)?(?:illustrations|plates|maps|figures|engravings|pictures)[\s.:]*$"
+    r"|(?:full[- ]page\s+)?illustrations[\s.:]*$",
+    re.IGNORECASE,
+)
 _CONTENTS = re.compile(
     r"(?:table\s+of\s+)?contents(?:\s+of\s+(?:vol|part|the)[\w\s.]{0,30})?[\s.:]*$"
-    r"|(?:a\s+)?list\s+of\s+(?:the\s+)?(?:illustrations|plates|maps|figures|engravings|pictures|chapters|tales|stories)[\s.:]*$"
-    r"|(?:full[- ]page\s+)?illustrations[\s.:]*$",
+    r"|(?:a\s+)?list\s+of\s+(?:the\s+)?(?:chapters|tales|stories)[\s.:]*$|" + _PICTURES.pattern,
     re.IGNORECASE,
 )
 _ENDS_IN_PAGE = re.compile(r"(?:\s{2,}|[.\s·…_-]{3,}|\bpage\s+|\t)(?:[\divxlc]{1,6}|frontispiece|page)[\s.]*$", re.IGNORECASE)
 _STARTS_NUMBERED = re.compile(
     rf"\W{{0,3}}(?:{_DIVISION}\s+)?(?:[IVXLC]{{1,9}}|\d{{1,3}})(?:[.):]|\s{{1,}}|[—-])\s*\S|{_DIVISION}\s+{_NUMERAL}\b"
-    r"|chapters?\b.{0,60}\b(?:page|title)\b|chap\.|page\W*$",
+    r"|chapters?\b.{0,60}\b(?:page|title)\b|chapters?\W*$|chap\.|page\W*$",
     re.IGNORECASE,
 )
 
@@ -105,7 +112,7 @@ def is_subheading(block: RawBlock) -> bool:
         return False
     if _is_upper(text):
         return True
-    words = [word for word in re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)?", text) if word.lower() not in _SMALL_WORDS]
+    words = [word for word in re.findall(r"[^\W\d_][^\s]*", text) if word.lower() not in _SMALL_WORDS]
     return (
         len(block.lines) == 1
         and len(text) <= 60
@@ -132,14 +139,17 @@ def _is_upper(text: str) -> bool:
 def find_contents(blocks: list[RawBlock]) -> set[int]:
     """Indices of the blocks that are lists of contents or of illustrations, their headings included."""
     found: set[int] = set()
-    places = _places_of_lines(blocks)
-    for index, block in enumerate(blocks):
-        if index in found:
-            continue
-        if _CONTENTS.match(_bare_of_signs(block.lines[0])):
+    named = [index for index, block in enumerate(blocks) if _CONTENTS.match(_bare_of_signs(block.lines[0]))]
+    unnamed = [
+        index
+        for index, block in enumerate(blocks[:_UNNAMED_BLOCKS])
+        if len(block.lines) >= _MIN_UNNAMED and not _is_long(block)
+    ]
+    places = _places_of_lines(blocks) if named or unnamed else {}
+    for index in named:
+        if index not in found:
             found.update(range(index, _end_of_contents(blocks, index, places)))
-        elif len(block.lines) >= _MIN_UNNAMED and 3 * index < len(blocks) and _is_unnamed(block, index, places):
-            found.add(index)
+    found.update(index for index in unnamed if _is_unnamed(blocks[index], index, places))
     return found
 
 
@@ -153,6 +163,8 @@ def _end_of_contents(blocks: list[RawBlock], index: int, places: dict[str, list[
     """The block after the last entry; the block itself if it has no entry, and is a heading of something else."""
     seen: list[str] = []  # lines, as `_bare` gives them
     first = blocks[index].lines[1:]
+    if _PICTURES.match(_bare_of_signs(blocks[index].lines[0])):
+        return _end_of_pictures(blocks, index)
     if first and not _is_list(first, index, places):
         return index
     seen += filter(None, map(_bare, first))
@@ -168,6 +180,25 @@ def _end_of_contents(blocks: list[RawBlock], index: int, places: dict[str, list[
         seen += filter(None, map(_bare, block.lines))
         end = place + 1
     return end if end > index + 1 or first else index
+
+
+def _end_of_pictures(blocks: list[RawBlock], index: int) -> int:
+    """The block after a list of illustrations. Its entries are captions, even sentences; it ends where the page does."""
+    end = index + 1
+    while end < min(index + _MAX_PICTURES, len(blocks)):
+        block = blocks[end]
+        is_first = end == index + 1
+        if (block.gap >= 3 and not is_first) or _CONTENTS.match(_bare_of_signs(block.lines[0])) or _is_long(block):
+            break
+        if is_heading(block) and not any(_ENDS_IN_PAGE.search(line[-_TAIL_CHARS:]) for line in block.lines):
+            break
+        end += 1
+    return end if end > index + 1 or blocks[index].lines[1:] else index
+
+
+def _is_long(block: RawBlock) -> bool:
+    """Whether the block has the lines of a paragraph."""
+    return len(block.lines) >= 3 and 2 * sum(len(line) > _LONG_LINE for line in block.lines) > len(block.lines)
 
 
 def _begins_again(block: RawBlock, seen: list[str]) -> bool:

@@ -21,10 +21,10 @@ PARAGRAPH, VERSE, HEADING, NOTE = "paragraph", "verse", "heading", "note"
 
 _MAX_WIDTH = 110  # of a page of plain text; longer lines are whole paragraphs
 _SLACK = 8  # columns that a line may be short of the width and count as full
-_FULL = 0.7  # share of breaks that are forced in prose
+_FULL = 0.6  # share of breaks that are forced in prose
 _CAPITALS = 0.6  # share of lines that begin with one, from which a narrow block is taken for verse
 
-_ORNAMENT = re.compile(r"[\s*\-_=~#.•·+|<>—–o]*")
+_ORNAMENT = re.compile(r"[\s*\-_=~#.•·+|<>—–]*")
 _FIRST_WORD = re.compile(r"\s*(\S+)")
 _ENDS_SENTENCE = re.compile(r"[.!?:…—][\"'”’»)\]_]*$|--[\"'”’]?$")
 _CAPITAL = re.compile(r"[\W_]*[A-ZÀ-ÖØ-Þ]")
@@ -105,11 +105,13 @@ def _read_block(block: RawBlock, width: int, joiner: "_Joiner") -> list[Block]:
 def _prose_edge(lines: list[str], width: int) -> int | None:
     """The column that the block was wrapped at; None where its line breaks were chosen."""
     n_breaks = len(lines) - 1
+    capitals = sum(bool(_CAPITAL.match(line)) for line in lines[1:]) / n_breaks
+    if capitals == 1 and all(line[0] == " " for line in lines) and _count_forced(lines, width + _SLACK) < n_breaks:
+        return None  # set apart, a capital on each line, and a next word that would have fitted
     if _count_forced(lines, width) >= _FULL * n_breaks:
         return width
     if sum(bool(_SPACED.search(line.strip())) for line in lines if "   " in line) * 2 > len(lines):
         return None  # a table
-    capitals = sum(bool(_CAPITAL.match(line)) for line in lines[1:]) / n_breaks
     if capitals >= _CAPITALS:
         return None
     if n_breaks <= 2:

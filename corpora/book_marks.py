@@ -22,7 +22,7 @@ _PICTURE = re.compile(
     re.IGNORECASE,
 )
 _FOOTNOTE = re.compile(r"\[\s*Footnotes?\s*(?:\d{1,4}|[A-Z*†‡])?\s*[:.]\s*(" + _BODY % 8_000 + r")\]", re.IGNORECASE)
-_REFERENCE = re.compile(r"(?<=[\w.,;:!?\"'”’)_])\[(?:\d{1,3}|[A-Z]|[*†‡]+)\]")
+_REFERENCE = re.compile(r"\[(?<=[\w.,;:!?\"'”’)_]\[)(?:\d{1,3}|[A-Z]|[*†‡]+)\]")
 _PAGE_MARK = re.compile(r"[\[{(]\s*(?:Pg\.?|Page|p\.)\s*[\divxlcIVXLC]{1,7}\s*[\]})]|\{\d{1,4}\}")
 _NUMBER_LINE = re.compile(r"\s*[-–—\[(]?\s*(\d{1,4})\s*[-–—\])]?\s*")
 _OPEN_END = re.compile(r"[\w,;—-]\s*$")  # how a line ends whose sentence goes on
