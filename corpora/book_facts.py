@@ -28,7 +28,9 @@ _KEYS = {
 }  # fmt: skip
 _FIELD = re.compile(r"\s{0,3}([A-Za-zÀ-ÿ][A-Za-zÀ-ÿ ]{2,30}?)\s*:\s+(\S.*)$")
 _OLD_DATE = re.compile(r"\W*(\w+,?\s+\d{4})\s+\[E-?(?:text|book)\s+#\d+\]", re.IGNORECASE)
-_CHARSET = re.compile(rb"^\s*Character set encoding:\s*(?:\S+\s*\()?([A-Za-z0-9_.:-]{2,40})", re.MULTILINE | re.IGNORECASE)
+_CHARSET = re.compile(
+    rb"^\s*Character set encoding:\s*(?:\S+\s*\()?([A-Za-z0-9_.:-]{2,40})", re.MULTILINE | re.IGNORECASE
+)
 _CHARSET_BYTES = 8_192
 _BRACKETS = re.compile(r"\s*\[[^\]]*\]?")
 _MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october",

@@ -25,10 +25,10 @@ _NUMBER_WORDS = (
     "|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|first|second|third|fourth|fifth|sixth|seventh"
     "|eighth|ninth|tenth|eleventh|twelfth|last|the"
 )
-_NUMERAL = rf"(?:\d{{1,3}}(?:st|nd|rd|th)?|[IVXLC]{{1,9}}|[ivxlc]{{1,9}}|(?:{_NUMBER_WORDS})(?:[\s-]+(?:{_NUMBER_WORDS}))*)"
-_DIVISION = (
-    r"(?:chapter|chap\.?|part|book|volume|vol\.?|letter|act|scene|canto|stave|section|epoch|episode|adventure|story|tale)"
+_NUMERAL = (
+    rf"(?:\d{{1,3}}(?:st|nd|rd|th)?|[IVXLC]{{1,9}}|[ivxlc]{{1,9}}|(?:{_NUMBER_WORDS})(?:[\s-]+(?:{_NUMBER_WORDS}))*)"
 )
+_DIVISION = r"(?:chapter|chap\.?|part|book|volume|vol\.?|letter|act|scene|canto|stave|section|epoch|episode|adventure|story|tale)"
 _NUMBERED = re.compile(
     rf"(?:the\s+)?(?:{_DIVISION}\s+(?:the\s+)?{_NUMERAL}|{_NUMERAL}\s+{_DIVISION})(?=$|[\s.,:;—–-])", re.IGNORECASE
 )
@@ -58,7 +58,9 @@ _CONTENTS = re.compile(
     r"|(?:a\s+)?list\s+of\s+(?:the\s+)?(?:chapters|tales|stories)[\s.:]*$|" + _PICTURES.pattern,
     re.IGNORECASE,
 )
-_ENDS_IN_PAGE = re.compile(r"(?:\s{2,}|[.\s·…_-]{3,}|\bpage\s+|\t)(?:[\divxlc]{1,6}|frontispiece|page)[\s.]*$", re.IGNORECASE)
+_ENDS_IN_PAGE = re.compile(
+    r"(?:\s{2,}|[.\s·…_-]{3,}|\bpage\s+|\t)(?:[\divxlc]{1,6}|frontispiece|page)[\s.]*$", re.IGNORECASE
+)
 _STARTS_NUMBERED = re.compile(
     rf"\W{{0,3}}(?:{_DIVISION}\s+)?(?:[IVXLC]{{1,9}}|\d{{1,3}})(?:[.):]|\s{{1,}}|[—-])\s*\S|{_DIVISION}\s+{_NUMERAL}\b"
     r"|chapters?\b.{0,60}\b(?:page|title)\b|chapters?\W*$|chap\.|page\W*$",

@@ -64,6 +64,7 @@ class StrippedBook(NamedTuple):
     """A book without the matter of Project Gutenberg."""
 
     lines: list[str]
+    places: list[int]  # of these lines among those given
     facts: BookFacts  # of the header; empty where there was none
     has_header: bool
     has_footer: bool
@@ -79,20 +80,23 @@ class _Span(NamedTuple):
 def strip_gutenberg(lines: list[str]) -> StrippedBook:
     """The lines of the book alone. A file of several books joined gives the lines of all, and the facts of the first."""
     if not any("utenberg" in line or "UTENBERG" in line for line in lines):
-        return StrippedBook(lines, NO_FACTS, False, False)
+        return StrippedBook(lines, list(range(len(lines))), NO_FACTS, False, False)
     starts = _find_starts(lines)
     has_header = bool(starts)
     if not starts:
         starts = [_Span(0, _end_of_unmarked_header(lines))]
         has_header = starts[0].end > 0
-    kept: list[str] = []
+    kept: list[int] = []
     has_footer = False
     for this, following in pairwise([*starts, _Span(len(lines), len(lines))]):
         end = _find_end(lines, this.end, following.start)
         has_footer = has_footer or end < following.start
-        body = [line for line in lines[this.end : end] if not _END.match(line)]
-        kept += _without_tail_notes(_without_credits(body))
-    return StrippedBook(kept, read_header(lines[: starts[0].end]), has_header, has_footer)
+        body = lines[this.end : end]
+        gone = _find_credits(body)
+        stop = _start_of_tail_notes(body)
+        kept += [this.end + n for n in range(stop) if n not in gone and not _END.match(body[n])]
+    facts = read_header(lines[: starts[0].end])
+    return StrippedBook([lines[place] for place in kept], kept, facts, has_header, has_footer)
 
 
 def _find_starts(lines: list[str]) -> list[_Span]:
@@ -155,8 +159,8 @@ def _blocks(lines: list[str]) -> list[_Span]:
     return spans
 
 
-def _without_credits(lines: list[str]) -> list[str]:
-    """The book without the credits, notices and notes among its first lines."""
+def _find_credits(lines: list[str]) -> set[int]:
+    """Places of the credits, notices and notes among the first lines of a book."""
     dropped: list[_Span] = []
     follows_note = False
     for span in _blocks(lines[:NOTE_LINES]):
@@ -171,8 +175,7 @@ def _without_credits(lines: list[str]) -> list[str]:
     summary = _find_summary(lines[:HEAD_LINES])
     if summary and dropped:  # only where a transcriber is credited
         dropped.append(summary)
-    gone = {place for span in dropped for place in range(span.start, span.end)}
-    return [line for place, line in enumerate(lines) if place not in gone]
+    return {place for span in dropped for place in range(span.start, span.end)}
 
 
 def _find_summary(lines: list[str]) -> _Span | None:
@@ -183,14 +186,13 @@ def _find_summary(lines: list[str]) -> _Span | None:
     return _Span(rules[0], rules[1] + 1)
 
 
-def _without_tail_notes(lines: list[str]) -> list[str]:
-    """The book without the transcriber's notes at its end, and the rule or the box that sets them apart."""
+def _start_of_tail_notes(lines: list[str]) -> int:
+    """Where the transcriber's notes at the end of a book begin, with the rule or the box that sets them apart."""
     first = max(len(lines) - TAIL_LINES, len(lines) // 2)
     for span in _blocks(lines[first:]):
-        block = lines[first + span.start : first + span.end]
-        if _NOTE.match(" ".join(block)):
+        if _NOTE.match(" ".join(lines[first + span.start : first + span.end])):
             end = first + span.start
             while end and (not lines[end - 1].strip() or _RULE.match(lines[end - 1])):
                 end -= 1
-            return lines[:end]
-    return lines
+            return end
+    return len(lines)
