@@ -125,12 +125,9 @@ def _name_foreign(body: bytes) -> str:
     head = body[:_SNIFFED_BYTES]
     if head[_MOBI_PLACE : _MOBI_PLACE + len(_MOBI)] == _MOBI:
         return "the file is Mobipocket"
-    n_nul = head.count(0)
-    if n_nul and not head.startswith(_UTF_16_MARKS):
-        # UTF-16 without a mark has its NULs at one parity, programs and pictures at both.
-        if min(head[0::2].count(0), head[1::2].count(0)):
-            return "the file is binary"
-    return ""
+    # UTF-16 has its NULs at one parity, programs and pictures at both.
+    is_binary = min(head[0::2].count(0), head[1::2].count(0)) > 0 and not head.startswith(_UTF_16_MARKS)
+    return "the file is binary" if is_binary else ""
 
 
 def _page(source: str, mime: str, body: bytes) -> RawPage:

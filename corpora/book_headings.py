@@ -25,9 +25,7 @@ _NUMBER_WORDS = (
     "|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|first|second|third|fourth|fifth|sixth|seventh"
     "|eighth|ninth|tenth|eleventh|twelfth|last|the"
 )
-_NUMERAL = (
-    rf"(?:\d{{1,3}}(?:st|nd|rd|th)?|[IVXLC]{{1,9}}|[ivxlc]{{1,9}}|(?:{_NUMBER_WORDS})(?:[\s-]+(?:{_NUMBER_WORDS}))*)"
-)
+_NUMERAL = rf"(?:\d{{1,3}}(?:st|nd|rd|th)?|[IVXLC]{{1,9}}|[ivxlc]{{1,9}}|(?:{_NUMBER_WORDS})(?:[\s-]+(?:{_NUMBER_WORDS})){{0,4}})"
 _DIVISION = r"(?:chapter|chap\.?|part|book|volume|vol\.?|letter|act|scene|canto|stave|section|epoch|episode|adventure|story|tale)"
 _NUMBERED = re.compile(
     rf"(?:the\s+)?(?:{_DIVISION}\s+(?:the\s+)?{_NUMERAL}|{_NUMERAL}\s+{_DIVISION})(?=$|[\s.,:;—–-])", re.IGNORECASE
@@ -43,13 +41,14 @@ _NAMED = re.compile(
 )
 _BARE_NUMERAL = re.compile(r"(?:[IVXLC]{1,9}|\d{1,3})[.:]?$")
 _QUOTES = "\"'“”‘’«»"
-_SENTENCE_END = re.compile(r"[.!?,;:…—-][\"'”’)\]]*$")
-_SMALL_WORDS = frozenset(
-    "a an and as at but by for from in into nor of on or over the to up with within without de la le".split()
-)
+_SMALL_WORDS = frozenset([
+    "a", "an", "and", "as", "at", "but", "by", "for", "from", "in", "into", "nor", "of", "on", "or", "over",
+    "the", "to", "up", "with", "within", "without", "de", "la", "le",
+])  # fmt: skip
 
 _PICTURES = re.compile(
-    r"(?:a\s+)?list\s+of\s+(?:the\s+)?(?:full[- ]page\s+)?(?:illustrations|plates|maps|figures|engravings|pictures)[\s.:]*$"
+    r"(?:a\s+)?list\s+of\s+(?:the\s+)?(?:full[- ]page\s+)?"
+    r"(?:illustrations|plates|maps|figures|engravings|pictures)[\s.:]*$"
     r"|(?:full[- ]page\s+)?illustrations[\s.:]*$",
     re.IGNORECASE,
 )
@@ -59,7 +58,7 @@ _CONTENTS = re.compile(
     re.IGNORECASE,
 )
 _ENDS_IN_PAGE = re.compile(
-    r"(?:\s{2,}|[.\s·…_-]{3,}|\bpage\s+|\t)(?:[\divxlc]{1,6}|frontispiece|page)[\s.]*$", re.IGNORECASE
+    r"(?:\s{2,}|[.\s·…_-]{3,}|\bpage\s+|\t)(?:[\divxlc]{1,6}|frontispiece|page)[\s._]*$", re.IGNORECASE
 )
 _STARTS_NUMBERED = re.compile(
     rf"\W{{0,3}}(?:{_DIVISION}\s+)?(?:[IVXLC]{{1,9}}|\d{{1,3}})(?:[.):]|\s{{1,}}|[—-])\s*\S|{_DIVISION}\s+{_NUMERAL}\b"
@@ -118,7 +117,7 @@ def is_subheading(block: RawBlock) -> bool:
     return (
         len(block.lines) == 1
         and len(text) <= 60
-        and 1 <= len(words)
+        and words
         and all(word[0].isupper() for word in words)
         and not re.search(r"[!?,;:…—-][\"'”’)\]]*$", text)
     )
@@ -185,7 +184,7 @@ def _end_of_contents(blocks: list[RawBlock], index: int, places: dict[str, list[
 
 
 def _end_of_pictures(blocks: list[RawBlock], index: int) -> int:
-    """The block after a list of illustrations. Its entries are captions, even sentences; it ends where the page does."""
+    """The block after a list of illustrations. Its entries are captions, even sentences; it ends with the page."""
     end = index + 1
     while end < min(index + _MAX_PICTURES, len(blocks)):
         block = blocks[end]

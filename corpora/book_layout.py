@@ -10,6 +10,7 @@ it where the book writes it, or where both parts are words of the book. Lines of
 """
 
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
 from corpora.book_headings import RawBlock, find_contents, is_heading, is_subheading, split_blocks
@@ -126,7 +127,7 @@ def _prose_edge(lines: list[str], width: int) -> int | None:
 
 
 def _count_forced(lines: list[str], width: int) -> int:
-    return sum(_is_forced(line, after, width) for line, after in zip(lines, lines[1:], strict=False))
+    return sum(_is_forced(line, after, width) for line, after in pairwise(lines))
 
 
 def _is_forced(line: str, after: str, width: int) -> bool:
@@ -136,7 +137,7 @@ def _is_forced(line: str, after: str, width: int) -> bool:
 
 
 def _split_paragraphs(lines: list[str], edge: int) -> list[list[str]]:
-    """Paragraphs that no blank line parts: a new one begins indented, or after a sentence that ends far from the edge."""
+    """Paragraphs without a blank line between: one begins indented, or after a sentence that ends far from the edge."""
     indents = [len(line) - len(line.lstrip()) for line in lines]
     base = min(indents)
     n_indented = sum(indent > base for indent in indents)

@@ -9,14 +9,15 @@ their own that count up), `[Footnote 1: …]` and the references to it, and the 
 """
 
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
 __all__ = ["MarkedText", "drop_page_numbers", "take_out_marks", "undo_emphasis"]
 
 _BODY = r"(?:[^\[\]]|\[[^\[\]]{0,200}\]){0,%d}"
 _PICTURE = re.compile(
-    r"\[\s*(?:Full[- ]page\s+)?(?:Illustration|Illustrated|Picture|Frontispiece|Music|Decoration|Decorative|Map|Plate|Portrait"
-    r"|Ornament|Vignette|Tailpiece|Headpiece|Image|Transcriber|Transcriber['’]s|Transcribers['’]?)s?\b(?![-'’])"
+    r"\[\s*(?:Full[- ]page\s+)?(?:Illustration|Illustrated|Picture|Frontispiece|Music|Decoration|Decorative|Map|Plate"
+    r"|Portrait|Ornament|Vignette|Tailpiece|Headpiece|Image|Transcriber|Transcriber['’]s|Transcribers['’]?)s?\b(?![-'’])"
     + _BODY % 2_000
     + r"\]",
     re.IGNORECASE,
@@ -102,7 +103,7 @@ def _find_number_lines(lines: list[str]) -> set[int]:
     ]
     if len(found) < _MIN_PAGES or (found[-1][0] - found[0][0]) / len(found) > _PAGE_LINES:
         return set()
-    n_rising = sum(1 <= after[1] - before[1] <= 3 for before, after in zip(found, found[1:], strict=False))
+    n_rising = sum(1 <= after[1] - before[1] <= 3 for before, after in pairwise(found))
     return {place for place, _ in found} if n_rising >= 0.9 * (len(found) - 1) else set()
 
 

@@ -15,6 +15,7 @@ import re
 import struct
 import zipfile
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -39,10 +40,10 @@ _RATIO_FLOOR = 1 << 20  # bytes that may come out of next to nothing
 _PIECE_BYTES = 1 << 18
 # Fonts may be scrambled without the book being encrypted.
 _FONT_ALGORITHMS = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")
-_LEFT_OUT = frozenset(
-    "cover title-page titlepage toc copyright-page colophon index loi lot landmarks"
-    " other.cover other.titlepage other.copyright-page".split()
-)
+_LEFT_OUT = frozenset([
+    "cover", "title-page", "titlepage", "toc", "copyright-page", "colophon", "index", "loi", "lot", "landmarks",
+    "other.cover", "other.titlepage", "other.copyright-page",
+])  # fmt: skip
 _DATE = re.compile(r"\s*(\d{4}(?:-\d\d(?:-\d\d)?)?)(?=$|[T\s])")
 
 # What zipfile raises on damaged archives, beyond its own error.
@@ -233,10 +234,8 @@ def _read_chapter(members: _Members, path: str, limits: EpubLimits) -> list[Bloc
 
 def _find_package(members: _Members) -> str:
     container = None
-    try:
+    with suppress(_Unreadable):  # many readers do without it, and so can we
         container = parse_xml(members.read(CONTAINER))
-    except _Unreadable:
-        pass  # many readers do without it, and so can we
     if container is not None:
         for rootfile in _elements(container, "rootfile"):
             path = _resolve("", rootfile.get("full-path") or "")

@@ -32,29 +32,36 @@ _BREAK = "\u2028"
 _SPACES = re.compile(r"[ \t\r\n\f]+")
 _TYPE_NAMES = ("{http://www.idpf.org/2007/ops}type", "epub:type")
 
-_SKIPPED_ELEMENTS = frozenset(
-    "head script style svg math nav img picture video audio object iframe canvas form button input select textarea"
-    " figure figcaption caption rt rp template noscript map".split()
-)
-_SKIPPED_TYPES = frozenset(
-    "toc landmarks page-list loi lot lov loa cover titlepage halftitlepage imprint colophon copyright-page index pagebreak"
-    " noteref backlink doc-toc doc-pagelist doc-cover doc-colophon doc-index doc-pagebreak doc-noteref doc-backlink"
-    " toc-brief other-credits contributors".split()
-)
-_SKIPPED_CLASSES = frozenset(
-    "pagenum pageno page-number pagenumber newpage caption figcaption figcenter figleft figright illustration transnote tnote"
-    " transcriber-note transcribers-note tn pg-boilerplate pgheader pgfooter pg-header pg-footer"
-    " pg-machine-header pg-smallprint toc".split()
-)
-_NOTE_TYPES = frozenset(
-    "footnote footnotes endnote endnotes rearnote rearnotes note doc-footnote doc-endnote doc-endnotes".split()
-)
-_NOTE_CLASSES = frozenset("footnote footnotes endnote endnotes".split())
-_BLOCKS = frozenset(
-    "p h1 h2 h3 h4 h5 h6 div section article main body html header footer aside blockquote ul ol li dl dt dd table tbody"
-    " thead tfoot tr pre hr address center hgroup fieldset details summary level level1 level2 level3 level4"
-    " bodymatter frontmatter rearmatter lg line stanza".split()
-)
+_SKIPPED_ELEMENTS = frozenset([
+    "head", "script", "style", "svg", "math", "nav", "img", "picture", "video", "audio", "object", "iframe",
+    "canvas", "form", "button", "input", "select", "textarea", "figure", "figcaption", "caption", "rt", "rp",
+    "template", "noscript", "map",
+])  # fmt: skip
+_SKIPPED_TYPES = frozenset([
+    "toc", "landmarks", "page-list", "loi", "lot", "lov", "loa", "cover", "titlepage", "halftitlepage",
+    "imprint", "colophon", "copyright-page", "index", "pagebreak", "noteref", "backlink", "doc-toc",
+    "doc-pagelist", "doc-cover", "doc-colophon", "doc-index", "doc-pagebreak", "doc-noteref", "doc-backlink",
+    "toc-brief", "other-credits", "contributors",
+])  # fmt: skip
+_SKIPPED_CLASSES = frozenset([
+    "pagenum", "pageno", "page-number", "pagenumber", "newpage", "caption", "figcaption", "figcenter",
+    "figleft", "figright", "illustration", "transnote", "tnote", "transcriber-note", "transcribers-note", "tn",
+    "pg-boilerplate", "pgheader", "pgfooter", "pg-header", "pg-footer", "pg-machine-header", "pg-smallprint",
+    "toc",
+])  # fmt: skip
+_NOTE_TYPES = frozenset([
+    "footnote", "footnotes", "endnote", "endnotes", "rearnote", "rearnotes", "note", "doc-footnote",
+    "doc-endnote", "doc-endnotes",
+])  # fmt: skip
+_NOTE_CLASSES = frozenset([
+    "footnote", "footnotes", "endnote", "endnotes",
+])  # fmt: skip
+_BLOCKS = frozenset([
+    "p", "h1", "h2", "h3", "h4", "h5", "h6", "div", "section", "article", "main", "body", "html", "header",
+    "footer", "aside", "blockquote", "ul", "ol", "li", "dl", "dt", "dd", "table", "tbody", "thead", "tfoot",
+    "tr", "pre", "hr", "address", "center", "hgroup", "fieldset", "details", "summary", "level", "level1",
+    "level2", "level3", "level4", "bodymatter", "frontmatter", "rearmatter", "lg", "line", "stanza",
+])  # fmt: skip
 _HEADINGS = frozenset(["h1", "h2", "h3", "h4", "h5", "h6", "hgroup"])
 _CELLS = frozenset(["td", "th"])
 _REFERENCE = re.compile(r"[\[(]?\s*(?:\d{1,4}|[*†‡§‖¶]{1,4}|[a-z])\s*[\])]?")

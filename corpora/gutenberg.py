@@ -78,7 +78,7 @@ class _Span(NamedTuple):
 
 
 def strip_gutenberg(lines: list[str]) -> StrippedBook:
-    """The lines of the book alone. A file of several books joined gives the lines of all, and the facts of the first."""
+    """The lines of the book alone. A file of several books gives the lines of all, and the facts of the first."""
     if not any("utenberg" in line or "UTENBERG" in line for line in lines):
         return StrippedBook(lines, list(range(len(lines))), NO_FACTS, False, False)
     starts = _find_starts(lines)
