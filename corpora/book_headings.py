@@ -25,8 +25,12 @@ _NUMBER_WORDS = (
     "|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|first|second|third|fourth|fifth|sixth|seventh"
     "|eighth|ninth|tenth|eleventh|twelfth|last|the"
 )
-_NUMERAL = rf"(?:\d{{1,3}}(?:st|nd|rd|th)?|[IVXLC]{{1,9}}|[ivxlc]{{1,9}}|(?:{_NUMBER_WORDS})(?:[\s-]+(?:{_NUMBER_WORDS})){{0,4}})"
-_DIVISION = r"(?:chapter|chap\.?|part|book|volume|vol\.?|letter|act|scene|canto|stave|section|epoch|episode|adventure|story|tale)"
+_WORDED = rf"(?:{_NUMBER_WORDS})(?:[\s-]+(?:{_NUMBER_WORDS})){{0,4}}"
+_NUMERAL = rf"(?:\d{{1,3}}(?:st|nd|rd|th)?|[IVXLC]{{1,9}}|[ivxlc]{{1,9}}|{_WORDED})"
+_DIVISION = (
+    r"(?:chapter|chap\.?|part|book|volume|vol\.?|letter|act|scene|canto|stave|section|epoch|episode|adventure"
+    r"|story|tale)"
+)
 _NUMBERED = re.compile(
     rf"(?:the\s+)?(?:{_DIVISION}\s+(?:the\s+)?{_NUMERAL}|{_NUMERAL}\s+{_DIVISION})(?=$|[\s.,:;—–-])", re.IGNORECASE
 )
@@ -117,7 +121,7 @@ def is_subheading(block: RawBlock) -> bool:
     return (
         len(block.lines) == 1
         and len(text) <= 60
-        and words
+        and bool(words)
         and all(word[0].isupper() for word in words)
         and not re.search(r"[!?,;:…—-][\"'”’)\]]*$", text)
     )

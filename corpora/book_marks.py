@@ -24,6 +24,7 @@ _PICTURE = re.compile(
 )
 _FOOTNOTE = re.compile(r"\[\s*Footnotes?\s*(?:\d{1,4}|[A-Z*†‡])?\s*[:.]\s*(" + _BODY % 8_000 + r")\]", re.IGNORECASE)
 _REFERENCE = re.compile(r"\[(?<=[\w.,;:!?\"'”’)_]\[)(?:\d{1,3}|[A-Z]|[*†‡]+)\]")
+_ENDNOTE_REFERENCE = re.compile(r" ?[{\[](?:End|Foot)note \d{1,3}[}\]]", re.IGNORECASE)
 _PAGE_MARK = re.compile(r"[\[{(]\s*(?:Pg\.?|Page|p\.)\s*[\divxlcIVXLC]{1,7}\s*[\]})]|\{\d{1,4}\}")
 _NUMBER_LINE = re.compile(r"\s*[-–—\[(]?\s*(\d{1,4})\s*[-–—\])]?\s*")
 _OPEN_END = re.compile(r"[\w,;—-]\s*$")  # how a line ends whose sentence goes on
@@ -62,6 +63,8 @@ def take_out_marks(lines: list[str], *, keep_notes: bool) -> MarkedText:
         has_notes = _FOOTNOTE.search(text)
         text = _FOOTNOTE.sub(r"\n\n\1\n\n" if keep_notes else "", text)
         text = _REFERENCE.sub(_without_reference if not has_notes else "", text)
+    if "note " in text:
+        text = _ENDNOTE_REFERENCE.sub("", text)
     return MarkedText(drop_page_numbers(text.split("\n")), gaps)
 
 

@@ -67,7 +67,7 @@ _ZIP_ERRORS = (
 class EpubLimits:
     """How much of a shape a book may have."""
 
-    max_members: int = 20_000
+    max_members: int = 10_000
     max_document_bytes: int = 8 << 20  # of one chapter, inflated; the Bible in one file has 5 MB
     max_total_bytes: int = 32 << 20  # of all chapters, inflated
     max_ratio: int = 200  # inflated to compressed, beyond 1 MiB; text compresses by 2 to 10
@@ -259,6 +259,7 @@ def _reading_order(package: etree._Element, folder: str) -> list[str]:
         if (reference.get("type") or "").lower() in _LEFT_OUT
     }
     paths: list[str] = []
+    listed_before: set[str] = set()
     for reference in _elements(package, "itemref"):
         listed = items.get(reference.get("idref") or "")
         if (reference.get("linear") or "").lower() == "no":
@@ -269,9 +270,10 @@ def _reading_order(package: etree._Element, folder: str) -> list[str]:
             listed.media_type.lower() in _DOCUMENT_TYPES
             and "nav" not in listed.properties.split()
             and listed.path not in left_out
-            and listed.path not in paths[-1:]
+            and listed.path not in listed_before  # the standard allows each document once
         ):
             paths.append(listed.path)
+            listed_before.add(listed.path)
     return paths
 
 

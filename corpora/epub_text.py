@@ -12,6 +12,7 @@ notes. The notes themselves come out as blocks of their own kind. A line break (
 """
 
 import re
+from contextlib import suppress
 from html.entities import html5
 
 from lxml import etree
@@ -23,7 +24,8 @@ from corpora.html_guards import guard_html
 __all__ = ["parse_markup", "parse_xml", "read_document"]
 
 _DECLARATION = re.compile(r"\ufeff?\s*<\?xml\b[^>]{0,500}\?>")
-_DOCTYPE = re.compile(r"<!DOCTYPE\b(?:[^\[<>]|\"[^\"]*\"|'[^']*')*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
+_DOCTYPE = re.compile(r"<!DOCTYPE\b(?:[^\[<>\"']|\"[^\"]*\"|'[^']*')*+(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
+_DTD = re.compile(r"<!(?:DOCTYPE|ENTITY|ATTLIST|ELEMENT)\b")
 _DOCTYPE_CHARS = 100_000  # at the start of a document, in which a declaration is looked for
 _ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,31};)")
 _XML_ENTITIES = frozenset(["amp;", "lt;", "gt;", "quot;", "apos;"])
@@ -64,29 +66,30 @@ _BLOCKS = frozenset([
 ])  # fmt: skip
 _HEADINGS = frozenset(["h1", "h2", "h3", "h4", "h5", "h6", "hgroup"])
 _CELLS = frozenset(["td", "th"])
+_REFERENCE_CHARS = 16
 _REFERENCE = re.compile(r"[\[(]?\s*(?:\d{1,4}|[*†‡§‖¶]{1,4}|[a-z])\s*[\])]?")
 
 
 def parse_markup(text: str) -> etree._Element | None:
     """The document as a tree, None where nothing can be made of it."""
     text = _without_dtd(text)
-    try:
-        return _parse(text, recover=False)
-    except etree.XMLSyntaxError:
-        pass  # not well-formed, as many books are: read as HTML
+    if not _DTD.search(text):
+        with suppress(etree.XMLSyntaxError):  # not well-formed, as many books are
+            return _parse(text, recover=False)
     try:
         parser = lxml_html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True)
         return etree.fromstring(guard_html(text).encode("utf-8"), parser)
-    except etree.ParserError:
-        return None
-    except etree.XMLSyntaxError:
+    except (etree.ParserError, etree.XMLSyntaxError):
         return None
 
 
 def parse_xml(text: str) -> etree._Element | None:
-    """An XML file of the package, as far as it can be read."""
+    """An XML file of the package, as far as it can be read; None where a DTD is left in it."""
+    text = _without_dtd(text)
+    if _DTD.search(text):
+        return None
     try:
-        return _parse(_without_dtd(text), recover=True)
+        return _parse(text, recover=True)
     except etree.XMLSyntaxError:
         return None
 
@@ -235,7 +238,12 @@ def _is_reference(element: etree._Element) -> bool:
     """Whether a link is the number or star that refers to a note, or back from it: raised or in brackets."""
     if "#" not in (element.get("href") or ""):
         return False
-    text = "".join(element.itertext()).strip()
+    text = ""
+    for piece in element.itertext():
+        text += piece
+        if len(text) > _REFERENCE_CHARS:
+            return False
+    text = text.strip()
     if text in ("↩", "↩︎", "↑", "^", "⏎", "[Back]"):
         return True
     if not _REFERENCE.fullmatch(text):

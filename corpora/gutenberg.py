@@ -24,6 +24,7 @@ _MARKER_LINES = 4  # that a marker with a long title may take
 _FOOTER_GAP = 15  # lines between "End of Project Gutenberg's …" and "*** END OF …"
 _SMALL_PRINT_GAP = 400  # lines between a start and the end of a small print that still belongs to the header
 _SUMMARY_LINES = 80
+_BLOCK_CHARS = 5_000  # of a paragraph, that are looked at
 
 _NAME = re.compile(r"project\s+gutenberg|gutenberg[-\s]tm|gutenberg\.(?:org|net)", re.IGNORECASE)
 _START = re.compile(r"\W*START\s+OF\s+(?:TH[EIS]{1,2}\s+)?PROJECT\s+GUTENBERG", re.IGNORECASE)
@@ -44,7 +45,7 @@ _CREDIT = re.compile(
 )
 _NOTICE = re.compile(
     r"project\s+gutenberg|gutenberg\.(?:org|net)|pgdp\.net|\bpg\s+online|distributed\s+proofread|@pglaf\.org"
-    r"|portions\s+of\s+this\s+header|\W*in\s+honou?r\s+of\s+.{3,60}\sbirthday\W*\Z",
+    r"|portions\s+of\s+this\s+header|\A\W*in\s+honou?r\s+of\s+.{3,60}\sbirthday\W*\Z",
     re.IGNORECASE,
 )
 _NOTE = re.compile(
@@ -165,7 +166,7 @@ def _find_credits(lines: list[str]) -> set[int]:
     follows_note = False
     for span in _blocks(lines[:NOTE_LINES]):
         block = lines[span.start : span.end]
-        text = " ".join(block)
+        text = " ".join(" ".join(block)[:_BLOCK_CHARS].split())
         is_credit = span.start < HEAD_LINES and (_CREDIT.match(text) or _NOTICE.search(text))
         goes_on = follows_note and (all(_RULE.match(line) for line in block) or _ABOUT_THE_TEXT.search(text))
         is_note = _NOTE.match(text)
@@ -190,7 +191,7 @@ def _start_of_tail_notes(lines: list[str]) -> int:
     """Where the transcriber's notes at the end of a book begin, with the rule or the box that sets them apart."""
     first = max(len(lines) - TAIL_LINES, len(lines) // 2)
     for span in _blocks(lines[first:]):
-        if _NOTE.match(" ".join(lines[first + span.start : first + span.end])):
+        if _NOTE.match(" ".join(lines[first + span.start : first + span.end])[:_BLOCK_CHARS]):
             end = first + span.start
             while end and (not lines[end - 1].strip() or _RULE.match(lines[end - 1])):
                 end -= 1
