@@ -19,6 +19,10 @@ REASONS: dict[str, str] = {
     "too_large": "The record or page is larger than the limit.",
     "content_encoding": "The page is compressed in a way that we cannot undo.",
     "revisit": "The page had not changed since an earlier visit, where it is stored.",
+    # Books (corpora.book_files, corpora.epub)
+    "not_a_book": "The file is neither text nor an EPUB book.",
+    "damaged_archive": "The book's archive is damaged, or lacks most of its chapters.",
+    "encrypted": "The book is encrypted.",
     # Decoding
     "http_status": "The server answered with something other than 200 OK.",
     "empty_body": "The page has no content.",
