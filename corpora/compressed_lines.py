@@ -27,7 +27,7 @@ DAMAGED = "damaged_member"
 LINE_TOO_LONG = "line_too_long"
 
 DEFAULT_LINE_BYTES = 16 << 20  # the longest submissions, with galleries and crossposts in them, are below 1 MiB
-_BATCH_BYTES = 1 << 20
+_BATCH_BYTES = 1 << 16  # stays in the cache while its lines are read
 _READ_BYTES = 256 << 10
 # Given to a decoder at once: what came of it is lost where the decoder meets a damage in it, and it bounds what a bomb
 # makes (zstd: 4 bytes may stand for 128 KiB, so 32 MiB). Smaller pieces cost no speed that could be measured.

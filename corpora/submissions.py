@@ -30,7 +30,7 @@ __all__ = [
     "BROKEN_REASONS",
     "SUBMISSION_ENDINGS",
     "BadLine",
-    "Record",
+    "RecordBatch",
     "Submission",
     "parse_submission",
     "read_submissions",
@@ -66,24 +66,29 @@ class BadLine(NamedTuple):
     detail: str
 
 
-Record = tuple[int, Submission | BadLine]  # with the number of its line, from 1
+class RecordBatch(NamedTuple):
+    """What some lines that follow each other hold; None for a blank one."""
+
+    first: int  # number of the first line in the unpacked file, from 1
+    records: list[Submission | BadLine | None]
+
 
 _decode = msgspec.json.Decoder(Submission, strict=False).decode  # not strict: "1409529600" is a number
 _REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
-def read_submissions(
-    stream: BinaryIO, *, name: str, max_line_bytes: int = DEFAULT_LINE_BYTES
-) -> Iterator[list[Record]]:
-    """Batches of (number of the line, what it holds); blank lines hold nothing and do not count."""
+def read_submissions(stream: BinaryIO, *, name: str, max_line_bytes: int = DEFAULT_LINE_BYTES) -> Iterator[RecordBatch]:
+    """The records of a file in its order; a file without any is one `BadLine` of its own."""
     n_records = 0
     for item in read_lines(stream, name=name, max_line_bytes=max_line_bytes):
-        records: list[Record] = _read_batch(item) if isinstance(item, LineBatch) else [_read_damage(item)]
-        n_records += len(records)
-        if records:
-            yield records
+        if isinstance(item, LineDamage):
+            batch = RecordBatch(item.line, [BadLine(item.reason, item.detail)])
+        else:
+            batch = _read_batch(item)
+        n_records += len(batch.records) - batch.records.count(None)
+        yield batch
     if not n_records:
-        yield [(1, BadLine("empty_file", "no line in the file holds anything"))]
+        yield RecordBatch(1, [BadLine("empty_file", "no line of the file holds anything")])
 
 
 def parse_submission(line: bytes) -> Submission | BadLine | None:
@@ -103,20 +108,12 @@ def parse_submission(line: bytes) -> Submission | BadLine | None:
     return submission
 
 
-def _read_batch(batch: LineBatch) -> list[Record]:
-    records: list[Record] = []
-    for number, line in enumerate(batch.lines, batch.first):
-        record = parse_submission(line)
-        if record is not None:
-            records.append((number, record))
-    last = records[-1][1] if records and not batch.is_ended else None
-    if isinstance(last, BadLine) and last.reason == "bad_json":
-        records[-1] = (records[-1][0], BadLine(TRUNCATED, "the file ends inside the line"))
-    return records
-
-
-def _read_damage(damage: LineDamage) -> tuple[int, BadLine]:
-    return damage.line, BadLine(damage.reason, damage.detail)
+def _read_batch(batch: LineBatch) -> RecordBatch:
+    records = list(map(parse_submission, batch.lines))
+    last = records[-1]
+    if not batch.is_ended and isinstance(last, BadLine) and last.reason == "bad_json":
+        records[-1] = BadLine(TRUNCATED, "the file ends inside the line")
+    return RecordBatch(batch.first, records)
 
 
 def _parse_leniently(line: bytes) -> Submission | BadLine | None:
