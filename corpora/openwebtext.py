@@ -25,7 +25,7 @@ from corpora.submissions import Submission
 from corpora.targets import PublishedTargets
 from corpora.urls import REDACTED, canonical_url, redact_credentials
 
-__all__ = ["SHOWN_REASONS", "TARGETS", "VARIANTS", "Link", "Refusal", "UrlRules", "Variant", "make_judge"]
+__all__ = ["SHOWN_REASONS", "TARGETS", "VARIANTS", "Link", "Refusal", "UrlRules", "Variant", "bounded", "make_judge"]
 
 TARGETS = PublishedTargets(
     documents=8_013_769, gib=38.0, mean_bytes=5_100.0, source="Gokaslan and Cohen 2019; Liu et al. 2019, section 3.2"
@@ -39,6 +39,7 @@ SHOWN_REASONS = frozenset(
 
 _GONE = frozenset({"", "[deleted]", "[removed]", "deleted", "default", "self"})
 _SHOWN_CHARS = 4_096
+_LARGEST = 1 << 53
 _IGNORED = re.compile(r"[\x00-\x1f\x7f]")  # browsers leave them out, wherever they stand
 # What a public web page's address looks like: a name with a dot in it and a top domain that is no number.
 _ADDRESS = re.compile(
@@ -127,13 +128,18 @@ def make_judge(rules: UrlRules) -> Judge:
         return Link(
             place.key or canonical_url(place.url),
             place.url,
-            submission.score or 0,
-            submission.created_utc or 0,
+            bounded(submission.score),
+            bounded(submission.created_utc),
             submission.subreddit or "",
             submission.id or "",
         )
 
     return judge
+
+
+def bounded(number: int | None) -> int:
+    """A number that a column of int64 can hold."""
+    return max(-_LARGEST, min(number or 0, _LARGEST))
 
 
 def clean_link(url: str) -> str:
