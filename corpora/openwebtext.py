@@ -25,7 +25,18 @@ from corpora.submissions import Submission
 from corpora.targets import PublishedTargets
 from corpora.urls import REDACTED, canonical_url, redact_credentials
 
-__all__ = ["SHOWN_REASONS", "TARGETS", "VARIANTS", "Link", "Refusal", "UrlRules", "Variant", "bounded", "make_judge"]
+__all__ = [
+    "SHOWN_REASONS",
+    "TARGETS",
+    "VARIANTS",
+    "Link",
+    "Refusal",
+    "UrlRules",
+    "Variant",
+    "bounded",
+    "make_judge",
+    "page_key",
+]
 
 TARGETS = PublishedTargets(
     documents=8_013_769, gib=38.0, mean_bytes=5_100.0, source="Gokaslan and Cohen 2019; Liu et al. 2019, section 3.2"
@@ -177,6 +188,12 @@ def _submission_check(rules: UrlRules) -> Callable[[Submission], str]:
     return check
 
 
+def page_key(url: str) -> str:
+    """`canonical_url` of a URL without credentials, much faster for plain ones."""
+    place = _plain_place(url)
+    return place.key if isinstance(place, _Place) else canonical_url(url)
+
+
 class _Place(NamedTuple):
     """A public address, without credentials."""
 
@@ -186,7 +203,7 @@ class _Place(NamedTuple):
     key: str  # canonical form, "" where nobody has made it yet
 
 
-def _plain_place(url: str) -> _Place | Refusal | None:
+def _plain_place(url: str) -> _Place | None:
     """The place of a plain URL, None for any other; gives just what `_odd_place` would, in a fifth of the time."""
     plain = _PLAIN.fullmatch(url)
     if not plain or plain["host"].endswith(_PRIVATE):

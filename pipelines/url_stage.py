@@ -9,7 +9,6 @@ line; the others are rejects (`duplicate_url`) that name it. With `sum_scores` a
 submissions, and where that is too low each of them counts as `low_score`.
 """
 
-import hashlib
 import logging
 import os
 from collections import Counter
@@ -37,11 +36,11 @@ from pipelines.settings import Execution, as_plain
 from pipelines.sharding import write_table
 from pipelines.splits import Split
 from pipelines.storage import join, list_files, make_folder, remove, remove_tree, sweep_temporaries, write_atomically
+from pipelines.url_choice import assign_parts, choose_urls, pack, part_stem, unpack
 from pipelines.url_files import (
     COMMIT_NAME,
     FOLDER,
     REJECT_SCHEMA,
-    URL_SCHEMA,
     LinkWriter,
     UrlRun,
     read_link_books,
@@ -53,11 +52,6 @@ from pipelines.work_files import read_groups
 BYTES_PER_PART = 64 << 20  # of packed submissions: some 100,000 links, which one worker holds at a time
 MAX_PARTS = 4_096
 FILES = "files"  # side output: one (name, bytes, fingerprint, books) a file
-_KEEPER_ORDER = [
-    *(("key", "ascending"), ("score", "descending")),
-    *((name, "ascending") for name in ("known_utc", "source", "line")),
-]
-_UNKNOWN_TIME = np.iinfo(np.int64).max
 
 
 class UrlSettings(NamedTuple):
@@ -81,7 +75,7 @@ class PartOutcome(NamedTuple):
 
 def run_url_stage(rules: UrlRules, execution: Execution, inputs: Sequence[InputFile]) -> UrlRun:
     """The whole stage, going on from what an earlier try has finished; a finished one is not done again."""
-    inputs = [file if file.n_bytes is not None else _with_size(file) for file in inputs]
+    inputs = [with_size(file) for file in inputs]
     settings = UrlSettings(rules, count_parts(file.n_bytes or 0 for file in inputs))
     finished = check_urls(execution.output, settings, inputs, overwrite=execution.overwrite)
     if finished is not None:
@@ -207,7 +201,9 @@ class PackLinks(beam.DoFn):
     def process(self, element: Any) -> Iterator[Any]:
         source, path = element
         for table in read_groups(path):
-            parts = assign_parts(table, source, self.n_parts)
+            # A URL goes by its canonical form, so that all of its links meet; a reject by its place.
+            keys = zip(table["key"].to_pylist(), table["line"].to_pylist(), strict=True)
+            parts = assign_parts((key or f"{source}\0{line}" for key, line in keys), self.n_parts)
             order = np.argsort(parts, kind="stable")
             table, parts = table.take(pa.array(order)), parts[order]
             starts = np.flatnonzero(np.diff(parts, prepend=-1))
@@ -257,83 +253,6 @@ class CommitUrls(beam.DoFn):
         parts = [FileEntry(*one.urls) for one in outcomes]
         write_url_run(self.folder, self.settings.as_dict(), inputs, parts, rejected)
         yield join(self.folder, FOLDER, COMMIT_NAME)
-
-
-def choose_urls(links: pa.Table, rules: UrlRules) -> tuple[pa.Table, pa.Table, Counter[tuple[str, str]]]:
-    """(URLs, rejects, links lost by source and reason) of all the links of some canonical forms."""
-    known = pc.if_else(pc.greater(links["created_utc"], 0), links["created_utc"], int(_UNKNOWN_TIME))
-    links = links.append_column("known_utc", known).sort_by(
-        [
-            ("key", "ascending"),
-            ("score", "descending"),
-            *((name, "ascending") for name in ("known_utc", "source", "line")),
-        ]
-    )
-    keys = links["key"].combine_chunks()
-    is_first = np.ones(len(keys), bool)
-    is_first[1:] = np.asarray(pc.not_equal(keys[1:], keys[:-1]))
-    starts = np.flatnonzero(is_first)
-    if not len(starts):
-        return URL_SCHEMA.empty_table(), REJECT_SCHEMA.empty_table(), Counter()
-    sizes = np.diff(starts, append=len(keys))
-    scores = links["score"].to_numpy()
-    totals = np.add.reduceat(scores, starts) if rules.sum_scores else scores[starts]
-    first_utc = np.minimum.reduceat(links["known_utc"].to_numpy(), starts)
-    is_good = totals >= rules.min_score if rules.sum_scores else np.ones(len(starts), bool)
-    urls = links.take(pa.array(starts[is_good]))
-    columns = {
-        "score": totals[is_good],
-        "n_submissions": sizes[is_good],
-        "first_utc": np.where(first_utc == _UNKNOWN_TIME, 0, first_utc)[is_good],
-    }
-    shown = [pa.array(columns[name]) if name in columns else urls[name] for name in URL_SCHEMA.names]
-    group_of = np.repeat(np.arange(len(starts)), sizes)
-    doubles = np.flatnonzero(~is_first & is_good[group_of])
-    low = np.flatnonzero(~is_good[group_of])
-    rejects = _as_doubles(links.take(pa.array(doubles)), links.take(pa.array(starts[group_of[doubles]])))
-    lost = _count_sources(links, doubles, "duplicate_url") + _count_sources(links, low, "low_score")
-    return pa.Table.from_arrays(shown, schema=URL_SCHEMA), rejects, lost
-
-
-def _as_doubles(rows: pa.Table, keepers: pa.Table) -> pa.Table:
-    """Links as rejects, each naming the place of the one that stands for it."""
-    place = pc.binary_join_element_wise(keepers["source"], pc.cast(keepers["line"], pa.string()), " line ")
-    n = rows.num_rows
-    made = {"reason": pa.array(["duplicate_url"] * n, pa.string()), "detail": place, "broken": pa.array([False] * n)}
-    return pa.Table.from_arrays([made.get(name, rows[name]) if name in made else rows[name]
-                                 for name in REJECT_SCHEMA.names], schema=REJECT_SCHEMA)  # fmt: skip
-
-
-def _count_sources(links: pa.Table, rows: Any, reason: str) -> Counter[tuple[str, str]]:
-    counted = pc.value_counts(links["source"].take(pa.array(rows)))
-    return Counter({(one["values"], reason): one["counts"] for one in counted.to_pylist()})
-
-
-def assign_parts(rows: pa.Table, source: str, n_parts: int) -> Any:
-    """int64 [rows]: the partition of each, by the hash of its canonical form; of rejects, by that of their place."""
-    places = (
-        key or f"{source}\0{line}" for key, line in zip(rows["key"].to_pylist(), rows["line"].to_pylist(), strict=True)
-    )
-    digests = b"".join(hashlib.blake2b(place.encode(), digest_size=4).digest() for place in places)
-    return (np.frombuffer(digests, ">u4").astype(np.int64) * n_parts) >> 32
-
-
-def part_stem(part: int, n_parts: int) -> str:
-    """As in "00003-of-00064"."""
-    return f"{part:05d}-of-{n_parts:05d}"
-
-
-def pack(table: pa.Table) -> bytes:
-    """A table as bytes; one element for many rows costs a runner a hundredth of an element for each."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    packed: bytes = sink.getvalue().to_pybytes()
-    return packed
-
-
-def unpack(data: bytes) -> pa.Table:
-    return pa.ipc.open_stream(data).read_all()
 
 
 def count_parts(sizes: Iterable[int]) -> int:
@@ -400,8 +319,9 @@ def _facts(record: Submission) -> tuple[int, int, str, str]:
     return bounded(record.score), bounded(record.created_utc), record.subreddit or "", record.id or ""
 
 
-def _with_size(file: InputFile) -> InputFile:
-    return file._replace(n_bytes=size_of_input(file.location))
+def with_size(file: InputFile) -> InputFile:
+    """The file with its size, which is asked for where nobody has yet."""
+    return file if file.n_bytes is not None else file._replace(n_bytes=size_of_input(file.location))
 
 
 def _with_source(table: pa.Table, source: str) -> pa.Table:
