@@ -111,6 +111,7 @@ def build(
         folder=execution.output, name=settings.corpus, rules=settings.shards, counts=counts
     )
     written = {"inputs": planned[INPUTS], "parts": parts.summaries, "shards": shards, "details": chosen.details}
+    written["state"] = chosen.state
     identity = RunIdentity(settings.corpus, settings.all_settings(), {"warning": warning_of(settings.corpus)})
     _ = written | "Commit" >> CommitRun(
         folder=execution.output,
