@@ -51,6 +51,13 @@ REASONS: dict[str, str] = {
     "duplicate_url": "Another document has the same URL.",
     "duplicate_text": "Another document has the same text.",
     "duplicate_prefix": "Another document begins with the same characters.",
+    # Dumps of MediaWiki (corpora.mediawiki_dump, corpora.wikipedia). The first two are damage.
+    "bad_page": "The page's XML is not what MediaWiki writes.",
+    "declares_entities": "The dump declares a document type, which no dump of MediaWiki does.",
+    "namespace": "The page is no article: it is in another namespace.",
+    "redirect": "The page only points to another one.",
+    "disambiguation": "The page lists what its title may mean.",
+    "content_model": "The page is code or data, not wikitext.",
     # Encoding
     "empty_text": "The document has no word to encode.",
 }
