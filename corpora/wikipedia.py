@@ -9,11 +9,10 @@ passage must be was not published, and no rule for it is made up here: an articl
 
 import re
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from unicodedata import unidata_version
 from urllib.parse import urlsplit
 
-from corpora.cleaning import clean_text
+from corpora.cleaning import normalise_text
 from corpora.documents import Document, RawPage, Rejection, reject
 from corpora.page_xml import PageText, read_text
 from corpora.targets import PublishedTargets
@@ -31,8 +30,8 @@ _REDIRECT = re.compile(r"\s*#redirect\b", re.IGNORECASE)
 # The templates that mark a disambiguation page. Lists of ships, mountains and surnames are none; they have no passages.
 _DISAMBIGUATION = re.compile(
     r"\{\{\s*(?:disambig(?:uation)?|disambiguation cleanup|dab|disamb|hndis|hndisambig|human name disambiguation|geodis"
-    r"|geodisambig|place name disambiguation|numberdis|mathdab|roaddis|callsigndis|schooldis|hospitaldis|airport disambig"
-    r"|(?:genus|species|letter|tropical cyclone|letter[- ]number combination) disambig(?:uation)?)\s*[|}]",
+    r"|geodisambig|place name disambiguation|numberdis|mathdab|roaddis|callsigndis|schooldis|hospitaldis"
+    r"|airport disambig|(?:genus|species|letter|tropical cyclone|letter[- ]number combination) disambig(?:uation)?)\s*[|}]",
     re.IGNORECASE,
 )
 _DISAMBIGUATION_TITLE = "(disambiguation)"
@@ -53,14 +52,8 @@ class WikipediaSettings:
 
 
 def wikipedia_versions(settings: WikipediaSettings) -> dict[str, str]:
-    """What shapes a document under these settings: this renderer and the libraries that clean its text.
-
-    Raises ValueError, with a remedy, if one of them is not installed.
-    """
-    try:
-        return {"ftfy": version("ftfy"), "unicode": unidata_version, "wikitext": RENDERER}
-    except PackageNotFoundError as error:
-        raise ValueError("ftfy is not installed; install shardmill[pipelines]") from error
+    """What shapes a document under these settings: this renderer, and the Unicode of this Python. No library does."""
+    return {"unicode": unidata_version, "wikitext": RENDERER}
 
 
 def process_article(page: RawPage, settings: WikipediaSettings) -> Document | Rejection:
@@ -76,13 +69,14 @@ def process_article(page: RawPage, settings: WikipediaSettings) -> Document | Re
     if refused:
         return refused
     rendered = render_wikitext(article.text, title=article.title)
-    text = clean_text("\n".join(rendered.paragraphs))
+    # Wikipedia is UTF-8, and shows mojibake where it writes of it: nothing is to be repaired.
+    text = normalise_text("\n".join(rendered.paragraphs))
     if not text:
         return reject(page, "extract", "no_text", "no passage of text: lists, tables or boxes only")
     return Document(
         document_id=page.document_id,
         url=page.url,
-        title=clean_text(article.title).replace("\n", " "),
+        title=normalise_text(article.title).replace("\n", " "),
         text=text,
         published="",
         language=language,
