@@ -47,7 +47,7 @@ from corpora.page_elements import (
     PageElement,
     carve_pages,
 )
-from corpora.page_xml import Site, make_url, read_head, read_site, read_text
+from corpora.page_xml import Site, make_url, read_head, read_site, read_timestamp
 from corpora.warc import normalise_date
 
 __all__ = ["WIKITEXT_MIME", "DumpLimits", "read_articles"]
@@ -173,14 +173,14 @@ def _is_finished(window: Window, limits: DumpLimits) -> bool:
 def _carve_streams(
     window: Window, packing: _Packing, source: str, start: int, end: int, limits: DumpLimits
 ) -> Iterator[tuple[_Place, PageElement | LostPage]]:
-    position = packing.find_next(window, start, end) if start else 0
+    position: int | None = packing.find_next(window, start, end) if start else 0
     while position is not None and (position := skip_padding(window, position)) < end:
         feed = packing.open(window, position)
         tail = _Tail(feed)
         for item in _hold_back(tail, limits):
             yield _Place(source, position, item.position), item
         if feed.outcome == COMPLETE:
-            after = skip_padding(window, feed.position)
+            after: int | None = skip_padding(window, feed.position)
             if after >= window.size and tail.ends_after_page:
                 yield _Place(source, position, tail.n_bytes), LostPage(0, TRUNCATED, _NOT_FINISHED, b"")
             elif after < window.size and not packing.looks_right(window, after):
@@ -276,7 +276,7 @@ def _convert(place: _Place, item: PageElement | LostPage, site: Site) -> RawPage
         return _reject(place, url, "redirect", "")
     if b"<!" in item.xml:
         return _reject(place, url, BAD_PAGE, "the page holds a declaration or CDATA, which no export has")
-    fetched_at = normalise_date(read_text(item.xml).timestamp)
+    fetched_at = normalise_date(read_timestamp(item.xml))
     identity = _identify(place, url)
     return RawPage(identity, url, fetched_at, 200, WIKITEXT_MIME, "utf-8", item.xml, place.source, place.offset)
 

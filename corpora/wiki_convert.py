@@ -134,7 +134,7 @@ def _read_quantity(given: Sequence[str]) -> tuple[_Quantity | None, list[str]]:
     if unit is None:
         return None, []
     index += 1
-    units = (unit,)
+    units: tuple[Unit, ...] = (unit,)
     if len(values) == 1 and index + 1 < len(given):
         smaller, second = find_unit(given[index + 1]), _read_values(given[index])
         if smaller and second and len(second) == 1 and (unit.code, smaller.code) in COMPOSITES:

@@ -9,14 +9,16 @@ from collections.abc import Sequence
 
 from corpora.wiki_calls import Handler, read_call
 from corpora.wiki_languages import INTERWIKI_PREFIXES
-from corpora.wiki_templates import QUIET, find_template
+from corpora.wiki_templates import NOTE, QUIET, find_template
 from corpora.wikitext_brackets import LINK, TABLE, Token, match_brackets
-from corpora.wikitext_marks import GAP, NOTHING
+from corpora.wikitext_marks import GAP, NOTHING, close_up
 
 __all__ = ["render_brackets"]
 
 _NAME = re.compile(r"\s*([^|{}\[\]<>\n]*)")
 _TARGET = re.compile(r"[^|\[\]{}\n]*")
+# Nine of ten links, rendered without a frame. "=" would name a parameter if it got out of its link.
+_SIMPLE_LINK = re.compile(r"\[\[([^\[\]{}|=\n]+)(?:\|([^\[\]{}|=\n]*))?\]\]")
 _DROPPED_NAMESPACES = frozenset(("file", "image", "category", "media", "special"))
 # A result much longer than its call was made by no template that is known here.
 _MAX_GROWTH = 4
@@ -47,6 +49,7 @@ class _Frame:
 
 def render_brackets(text: str, *, title: str = "") -> str:
     """The text without templates, links and tables; `title` is what `{{PAGENAME}}` shows."""
+    text = _SIMPLE_LINK.sub(_render_simple_link, text)
     tokens = match_brackets(text)
     out: list[str] = []
     frames: list[_Frame] = []
@@ -67,7 +70,10 @@ def render_brackets(text: str, *, title: str = "") -> str:
         else:
             handler = _choose(text, token, title)
             if isinstance(handler, str):
-                _add(frames, out, _mark_block(handler, text, token, tokens), is_result=True)
+                if handler:
+                    _add(frames, out, _mark_block(handler, text, token, tokens), is_result=True)
+                elif not frames:
+                    close_up(out, text, tokens[token.partner].end)
                 done, index = tokens[token.partner].end, token.partner + 1
             else:
                 frames.append(_Frame(token.start, handler))
@@ -95,8 +101,8 @@ def _choose(text: str, opener: Token, title: str) -> Handler | str | None:
     if name in ("pagename", "pagenamebase", "fullpagename", "subpagename"):
         return title
     handler = find_template(name)
-    if handler == QUIET:
-        return NOTHING
+    if handler in (QUIET, NOTE):
+        return NOTHING if handler == QUIET else ""
     return GAP if handler is None else handler
 
 
@@ -133,13 +139,23 @@ def _render_frame(frame: _Frame, n_source_chars: int) -> str:
     return result
 
 
+def _render_simple_link(found: re.Match[str]) -> str:
+    target, label = found.groups()
+    if ":" in target and _is_dropped_target(target):
+        return NOTHING
+    return _show_link(target, label)
+
+
 def _render_link(arguments: Sequence[Sequence[str]]) -> str:
-    """A link's label; the target where it has none, as the pipe trick shortens it where the label is empty."""
-    target = "".join(arguments[0])
-    if len(arguments) == 1:
+    """A link's label; the target where it has none, as the pipe trick shortens it where that is empty."""
+    label = "|".join("".join(pieces) for pieces in arguments[1:]) if len(arguments) > 1 else None
+    return _show_link("".join(arguments[0]), label)
+
+
+def _show_link(target: str, label: str | None) -> str:
+    if label is None:
         return target.strip().removeprefix(":")
-    label = "|".join("".join(pieces) for pieces in arguments[1:])
-    if label.strip():
+    if label and not label.isspace():
         return label
     short = _TRICK.match(target.strip())
     return short[1] if short else target
