@@ -185,7 +185,7 @@ BORDERS = {
     "mice": ("THE TALE OF TWO BAD MICE", "LONDON, S.E."),
     "mopsa": ("MOPSA THE FAIRY", "That's all."),
     "overtheway": ("MRS. OVERTHEWAY'S", "S.P.C.K., NORTHUMBERLAND AVENUE, LONDON, W.C."),
-    "peasant": ("The Peasant and the Prince, by Harriet Martineau.", "where all may have their fill and dwell in peace."),
+    "peasant": ("The Peasant and the Prince, by Harriet Martineau.", "all may have their fill and dwell in peace."),
     "prince": ("The Happy Prince", "Tavistock Street, Covent Garden, London"),
     "quatermain": ("ALLAN QUATERMAIN", "which work I am personally unacquainted."),
     "railway": ("THE RAILWAY CHILDREN", "now."),
