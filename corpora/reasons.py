@@ -63,10 +63,18 @@ REASONS: dict[str, str] = {
     "wikipedia": "The link leads to Wikipedia.",
     "excluded_host": "The link leads to a host of media, forums, apps or files.",
     "excluded_ending": "The link leads to a file that is no page.",
+    # Ranking
+    "below_cut": "The document's score is below the cut.",
     # Deduplication
     "duplicate_url": "Another document has the same URL.",
     "duplicate_text": "Another document has the same text.",
     "duplicate_prefix": "Another document begins with the same characters.",
+    "near_duplicate": "A kept document has nearly the same words.",
+    # Decontamination
+    "contaminated": "The document holds passages of evaluation sets.",
     # Encoding
+    "too_few_tokens": "The document has too few tokens.",
     "empty_text": "The document has no word to encode.",
+    # Forgetting
+    "forgotten": "The document was taken out on request.",
 }
