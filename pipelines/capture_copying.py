@@ -112,7 +112,9 @@ def find_record(captures: Iterable[Capture], submitted_utc: int, reader: PieceRe
 def read_pages_wanted(path: str) -> Iterator[list[WantedPage]]:
     """The pages of a file of URLs, some rows at a time."""
     with open_read(path) as stream:
-        for batch in pq.ParquetFile(stream, page_checksum_verification=True).iter_batches(_ROWS_AT_ONCE, columns=["url", "key", "first_utc"]):
+        for batch in pq.ParquetFile(stream, page_checksum_verification=True).iter_batches(
+            _ROWS_AT_ONCE, columns=["url", "key", "first_utc"]
+        ):
             columns = (batch[name].to_pylist() for name in ("url", "key", "first_utc"))
             yield [WantedPage(*row) for row in zip(*columns, strict=True)]
 

@@ -34,17 +34,17 @@ from pipelines.fetched_files import (
     FETCHED_FOLDER,
     FETCHED_NAME,
     FetchedRun,
+    check_way,
     describe_fetched,
     find_fetched,
     write_fetched,
 )
-from pipelines.inputs import InputFile, fingerprint, open_input, size_of_input, write_input_list
+from pipelines.inputs import InputFile, fingerprint, open_input, write_input_list
 from pipelines.running import log_to, run_pipeline
 from pipelines.runs import hold_output
 from pipelines.settings import Execution
 from pipelines.splits import Split
 from pipelines.storage import (
-    exists,
     join,
     list_files,
     make_folder,
@@ -56,7 +56,7 @@ from pipelines.storage import (
 )
 from pipelines.url_choice import assign_parts, part_stem
 from pipelines.url_files import FOLDER, UrlRun, read_url_run
-from pipelines.url_stage import driver_pid
+from pipelines.url_stage import driver_pid, with_size
 
 __all__ = ["NAME", "run_common_crawl"]
 
@@ -80,15 +80,12 @@ def run_common_crawl(execution: Execution, index: Sequence[InputFile], *, crawl_
     urls = read_url_run(execution.output)
     if urls is None:
         raise ValueError(f"{join(execution.output, FOLDER)} holds no finished list of URLs; run --stage urls first")
-    index = [
-        file if file.n_bytes is not None else file._replace(n_bytes=size_of_input(file.location)) for file in index
-    ]
+    index = [with_size(file) for file in index]
     plan = make_plan(execution.output, urls, index, crawl_root=crawl_root)
-    finished = _read_summary(plan, overwrite=execution.overwrite)
+    check_way(execution.output, prefix=NAME)
+    finished = None if execution.overwrite else find_fetched(execution.output, by=NAME, mark=plan.mark)
     if finished is not None:
-        print_lines(
-            f"already finished: {execution.output}/{FETCHED_FOLDER}", describe_found(finished, execution.output)
-        )
+        print_lines("already finished", describe_fetched(finished, execution.output))
         return finished
     with hold_output(execution.output):
         _prepare(plan, overwrite=execution.overwrite)
@@ -248,13 +245,16 @@ def write_wanted(plan: Plan, path: str) -> None:
 
 
 def _prepare(plan: Plan, *, overwrite: bool) -> None:
+    """Makes the folders, and removes what is there of other parts or, if asked to, of an earlier run."""
     folder = join(plan.output, FETCHED_FOLDER)
     for path in (folder, plan.work_folder):
         make_folder(path)
         sweep_temporaries(path)
     if overwrite:
         remove(join(folder, FETCHED_NAME))
-        for name in list_files(folder, f"{NAME}-*"):
+    wanted = () if overwrite else tuple(f"{NAME}-{part_stem(part, n)}." for _, part, n in plan.parts)
+    for name in list_files(folder, f"{NAME}-*"):
+        if not name.startswith(wanted or ("\0",)):
             remove(join(folder, name))
 
 

@@ -14,7 +14,15 @@ from corpora.errors import CorpusError
 from pipelines.capture_copying import read_pages_wanted
 from pipelines.command import print_lines
 from pipelines.crawl_journal import PartSummary
-from pipelines.fetched_files import FETCHED_FOLDER, FetchedRun, describe_fetched, find_fetched, read_fetched, write_fetched
+from pipelines.fetched_files import (
+    FETCHED_FOLDER,
+    FetchedRun,
+    check_way,
+    describe_fetched,
+    find_fetched,
+    read_fetched,
+    write_fetched,
+)
 from pipelines.fetching import FetchSettings, FetchTask, FetchUrls, fetch_urls
 from pipelines.running import run_pipeline
 from pipelines.runs import hold_output
@@ -32,6 +40,7 @@ def run_crawl(execution: Execution, settings: FetchSettings) -> FetchedRun:
     if urls is None:
         raise ValueError(f"{join(execution.output, FOLDER)} holds no finished list of URLs; run --stage urls first")
     mark = hashlib.sha256("".join(entry.sha256 for entry in urls.parts).encode()).hexdigest()
+    check_way(execution.output, prefix=NAME)
     run = find_fetched(execution.output, by=BY, mark=mark)
     if run is None:
         with hold_output(execution.output):
@@ -68,7 +77,11 @@ def build(pipeline: Any, execution: Execution, settings: FetchSettings, urls: Ur
         "summaries": summaries | "Gather outcomes" >> beam.Map(_under_one_key),
         "start": pipeline | "Commit even an empty list" >> beam.Create([("run", None)]),
     }
-    _ = gathered | "Gather" >> beam.CoGroupByKey() | "Commit the crawl" >> beam.ParDo(CommitCrawl(execution.output, mark))
+    _ = (
+        gathered
+        | "Gather" >> beam.CoGroupByKey()
+        | "Commit the crawl" >> beam.ParDo(CommitCrawl(execution.output, mark))
+    )
 
 
 class ReadTasks(beam.DoFn):

@@ -8,7 +8,7 @@ import json
 from typing import Any, NamedTuple
 
 from corpora.errors import CorpusError
-from pipelines.storage import exists, join, open_read, write_atomically
+from pipelines.storage import exists, join, list_files, open_read, write_atomically
 
 FETCHED_FOLDER = "fetched"
 FETCHED_NAME = "fetched.json"
@@ -60,6 +60,17 @@ def find_fetched(output: str, *, by: str, mark: str) -> FetchedRun | None:
         f"{join(output, FETCHED_FOLDER)} holds the pages of another list of URLs, or pages fetched another way"
         f" ({run.by}); choose another --output, or remove that folder"
     )
+
+
+def check_way(output: str, *, prefix: str) -> None:
+    """ValueError where the folder holds files of a fetch that went the other way: its pages would be read too."""
+    names = list_files(join(output, FETCHED_FOLDER))
+    others = [name for name in names if not name.startswith((prefix, FETCHED_NAME, "."))]
+    if others:
+        raise ValueError(
+            f"{join(output, FETCHED_FOLDER)} holds files of another fetch ({others[0]}); choose another --output, or"
+            " remove that folder"
+        )
 
 
 def describe_fetched(run: FetchedRun, output: str) -> str:
