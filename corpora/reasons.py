@@ -19,6 +19,10 @@ REASONS: dict[str, str] = {
     "too_large": "The record or page is larger than the limit.",
     "content_encoding": "The page is compressed in a way that we cannot undo.",
     "revisit": "The page had not changed since an earlier visit, where it is stored.",
+    # Books (corpora.book_files, corpora.epub)
+    "not_a_book": "The file is neither text nor an EPUB book.",
+    "damaged_archive": "The book's archive is damaged, or lacks most of its chapters.",
+    "encrypted": "The book is encrypted.",
     # Decoding
     "http_status": "The server answered with something other than 200 OK.",
     "empty_body": "The page has no content.",
@@ -47,6 +51,8 @@ REASONS: dict[str, str] = {
     "url_too_long": "The URL is longer than the limit.",
     "title_too_short": "The title is missing or too short.",
     "no_date": "The page does not say when it was published.",
+    # Ranking
+    "below_cut": "The document's score is below the cut.",
     # Links of submissions (corpora.submissions, corpora.openwebtext). The first three are damage.
     "bad_json": "The line is no JSON.",
     "not_a_submission": "The line is no submission.",
@@ -63,8 +69,6 @@ REASONS: dict[str, str] = {
     "wikipedia": "The link leads to Wikipedia.",
     "excluded_host": "The link leads to a host of media, forums, apps or files.",
     "excluded_ending": "The link leads to a file that is no page.",
-    # Ranking
-    "below_cut": "The document's score is below the cut.",
     # Deduplication
     "duplicate_url": "Another document has the same URL.",
     "duplicate_text": "Another document has the same text.",

@@ -21,7 +21,7 @@ from pipelines.commit import CommitRun, RunIdentity, VocabularyCopy
 from pipelines.extract_stage import INPUTS, ExtractSplits, PlanSplits, ReadInputList
 from pipelines.inputs import InputFile, write_input_list
 from pipelines.progress import ProgressDisplay
-from pipelines.published import published_cautions
+from pipelines.published import warning_of
 from pipelines.running import log_to, run_pipeline
 from pipelines.runs import (
     check_output,
@@ -111,7 +111,8 @@ def build(
         folder=execution.output, name=settings.corpus, rules=settings.shards, counts=counts
     )
     written = {"inputs": planned[INPUTS], "parts": parts.summaries, "shards": shards, "details": chosen.details}
-    identity = RunIdentity(settings.corpus, settings.all_settings(), published_cautions(settings.corpus))
+    written["state"] = chosen.state
+    identity = RunIdentity(settings.corpus, settings.all_settings(), {"warning": warning_of(settings.corpus)})
     _ = written | "Commit" >> CommitRun(
         folder=execution.output,
         identity=identity,

@@ -30,8 +30,3 @@ def warning_of(name: str) -> str:
     'These documents were selected by their overlap with questions of the Winograd schema challenge (WSC, PDP)'
     """
     return _WARNINGS.get(name, "")
-
-
-def published_cautions(name: str) -> Mapping[str, object]:
-    """What whoever trains on a corpus must know of it, for the report; empty where there is nothing."""
-    return {"caution": _CAUTIONS[name]} if name in _CAUTIONS else {}

@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import replace
 
+from corpora.near_duplicates import parse_rules
 from pipelines.decontaminate_stage import plan_decontamination
 from pipelines.settings import DeduplicationRules, Execution, SelectionRules
 
@@ -40,7 +41,11 @@ def read_selection(
     if flags.no_deduplicate:
         deduplication = DeduplicationRules(by_url=False, by_text=False)
     plan = plan_decontamination(flags.decontaminate)
+    near = OFF if flags.no_deduplicate else flags.near_duplicates
     rules = SelectionRules(
-        keep=keep, deduplication=deduplication, decontamination=plan.settings() if plan is not None else None
+        keep=keep,
+        deduplication=deduplication,
+        near_duplicates=None if near == OFF else parse_rules(near, expected_documents=flags.expected_documents),
+        decontamination=plan.settings() if plan is not None else None,
     )
     return rules, replace(execution, decontamination=plan)

@@ -1,8 +1,8 @@
 """Scores of Stories: worked by hand, equal bit for bit to a twin that can be read, and on real pages and texts."""
 
 import gzip
+import importlib.util
 import pickle
-from collections import Counter
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -25,37 +25,13 @@ from corpora.stories import (
 )
 from corpora.warc import Administrative, read_pages
 
-
-def slow_words(text: str) -> list[str]:
-    """Letter by letter."""
-    text = text.lower().replace("’", "'")
-    words, word = [], ""
-    for k, char in enumerate(text + " "):
-        inner = char == "'" and word and text[k + 1 : k + 2].isalnum()
-        if char.isalnum() or inner:
-            word += char
-        elif word:
-            words.append(word)
-            word = ""
-    return words
-
-
-def slow_score(text: str, questions: list[Question]) -> float:
-    """The formula as it is written, in fractions."""
-    total = Fraction(0)
-    words = slow_words(text)
-    for n in (1, 2, 3, 4):
-        ours = Counter(tuple(words[k : k + n]) for k in range(len(words) - n + 1))
-        pooled: Counter[tuple[str, ...]] = Counter()
-        for question in questions:
-            for piece in question.pieces:
-                asked = slow_words(piece)
-                pooled.update(tuple(asked[k : k + n]) for k in range(len(asked) - n + 1))
-        shared = (ours & pooled).total()
-        if shared:
-            precision, recall = Fraction(shared, ours.total()), Fraction(shared, pooled.total())
-            total += n * 2 * precision * recall / (precision + recall)
-    return float(total / 10)
+_TWIN = Path(__file__).resolve().parents[1] / "benchmarks" / "stories_twin.py"
+_spec = importlib.util.spec_from_file_location("stories_twin", _TWIN)
+assert _spec is not None
+assert _spec.loader is not None
+twin = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(twin)
+slow_score, slow_words = twin.slow_score, twin.slow_words
 
 
 def ask(*texts: str) -> list[Question]:
