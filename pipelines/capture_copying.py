@@ -30,7 +30,7 @@ THREADS = 8  # of a worker, each with a connection of its own
 _ROWS_AT_ONCE = 64  # bounds the records that are held
 
 
-class Task(NamedTuple):
+class WantedPage(NamedTuple):
     """A page to find."""
 
     url: str
@@ -56,12 +56,12 @@ def copy_part(
     warc_name, reader = f"{stem}.warc.gz", PieceReader()
     rows: list[tuple[Any, ...]] = []
 
-    def find(task: Task) -> Found:
+    def find(task: WantedPage) -> Found:
         return find_record(captures.get(task.key, ()), task.submitted_utc, reader, crawl_root=crawl_root)
 
     def write(out: BinaryIO) -> None:
         with ThreadPoolExecutor(THREADS) as threads:
-            for tasks in read_tasks(urls):
+            for tasks in read_pages_wanted(urls):
                 for task, found in zip(tasks, threads.map(find, tasks), strict=True):
                     rows.append(_as_row(task, found, warc_name, out.tell()))
                     out.write(found.member)
@@ -80,7 +80,7 @@ def table_path(folder: str, stem: str) -> str:
     return join(folder, f"{stem}.outcomes.parquet")
 
 
-def _as_row(task: Task, found: Found, warc_name: str, offset: int) -> tuple[Any, ...]:
+def _as_row(task: WantedPage, found: Found, warc_name: str, offset: int) -> tuple[Any, ...]:
     """A row of OUTCOME_SCHEMA."""
     if found.outcome != FETCHED:
         return (task.url, task.key, found.outcome, 0, "", 0, "", None, None, "", found.detail)
@@ -109,12 +109,14 @@ def find_record(captures: Iterable[Capture], submitted_utc: int, reader: PieceRe
     return Found(outcome, b"", "", 0, "", "; ".join(complaints))
 
 
-def read_tasks(path: str) -> Iterator[list[Task]]:
+def read_pages_wanted(path: str) -> Iterator[list[WantedPage]]:
     """The pages of a file of URLs, some rows at a time."""
     with open_read(path) as stream:
-        for batch in pq.ParquetFile(stream).iter_batches(_ROWS_AT_ONCE, columns=["url", "key", "first_utc"]):
+        for batch in pq.ParquetFile(stream, page_checksum_verification=True).iter_batches(
+            _ROWS_AT_ONCE, columns=["url", "key", "first_utc"]
+        ):
             columns = (batch[name].to_pylist() for name in ("url", "key", "first_utc"))
-            yield [Task(*row) for row in zip(*columns, strict=True)]
+            yield [WantedPage(*row) for row in zip(*columns, strict=True)]
 
 
 def read_outcomes(path: str, mark: str) -> Counter[str] | None:

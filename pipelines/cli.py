@@ -11,6 +11,7 @@ from pathlib import Path
 
 PIPELINES = {
     "ccnews": "English news from CC-NEWS WARC files",
+    "openwebtext": "pages that submissions of Reddit link to",
     "stories": "pages of Common Crawl that are most like questions of commonsense reasoning",
 }
 _PACKAGES = ("pipelines", "corpora", "bpe", "inspection")

@@ -6,7 +6,7 @@ and copied, as it was stored, into a WARC file of our own:
 
     OUT/fetched/common-crawl-<part>.warc.gz            records in the order of the list
     OUT/fetched/common-crawl-<part>.outcomes.parquet   one row a URL, as the crawler writes it; the commit of its part
-    OUT/fetched/common-crawl.json                      written last: counts, and what it was made from
+    OUT/fetched/fetched.json                           written last: counts, and what it was made from
 
 Nothing is lost in silence: a URL that no index knows, or whose captures are all damaged or gone, has its row. The
 files depend on the list, the index and the archives alone.
@@ -25,18 +25,26 @@ import pyarrow.parquet as pq
 
 from corpora.common_crawl import Capture
 from corpora.errors import CorpusError
-from pipelines.capture_copying import copy_part, read_outcomes, read_tasks, table_path
+from pipelines.capture_copying import copy_part, read_outcomes, read_pages_wanted, table_path
 from pipelines.capture_lookup import IndexCounts, hash_keys, look_up, read_counts, read_wanted
 from pipelines.command import print_lines
 from pipelines.crawl_outcomes import FETCHED
 from pipelines.extract_stage import ReadInputList, exit_with_driver
-from pipelines.inputs import InputFile, fingerprint, open_input, size_of_input, write_input_list
+from pipelines.fetched_files import (
+    FETCHED_FOLDER,
+    FETCHED_NAME,
+    FetchedRun,
+    check_way,
+    describe_fetched,
+    find_fetched,
+    write_fetched,
+)
+from pipelines.inputs import InputFile, fingerprint, open_input, write_input_list
 from pipelines.running import log_to, run_pipeline
 from pipelines.runs import hold_output
 from pipelines.settings import Execution
 from pipelines.splits import Split
 from pipelines.storage import (
-    exists,
     join,
     list_files,
     make_folder,
@@ -48,13 +56,11 @@ from pipelines.storage import (
 )
 from pipelines.url_choice import assign_parts, part_stem
 from pipelines.url_files import FOLDER, UrlRun, read_url_run
-from pipelines.url_stage import driver_pid
+from pipelines.url_stage import driver_pid, with_size
 
-__all__ = ["FETCHED_FOLDER", "FoundSummary", "describe_found", "run_common_crawl"]
+__all__ = ["NAME", "run_common_crawl"]
 
-FETCHED_FOLDER = "fetched"
 NAME = "common-crawl"
-SUMMARY_NAME = f"{NAME}.json"
 _ROWS_AT_ONCE = 50_000
 INDEX_FILES = "index_files"  # side output: counts of each file
 
@@ -69,31 +75,17 @@ class Plan(NamedTuple):
     mark: str
 
 
-class FoundSummary(NamedTuple):
-    """What the stage gave."""
-
-    outcomes: tuple[tuple[str, int], ...]  # (outcome, URLs), sorted
-    counts: IndexCounts
-
-    @property
-    def n_urls(self) -> int:
-        return sum(n for _, n in self.outcomes)
-
-
-def run_common_crawl(execution: Execution, index: Sequence[InputFile], *, crawl_root: str) -> FoundSummary:
+def run_common_crawl(execution: Execution, index: Sequence[InputFile], *, crawl_root: str) -> FetchedRun:
     """The whole stage; parts that an earlier try has finished are not read again."""
     urls = read_url_run(execution.output)
     if urls is None:
         raise ValueError(f"{join(execution.output, FOLDER)} holds no finished list of URLs; run --stage urls first")
-    index = [
-        file if file.n_bytes is not None else file._replace(n_bytes=size_of_input(file.location)) for file in index
-    ]
+    index = [with_size(file) for file in index]
     plan = make_plan(execution.output, urls, index, crawl_root=crawl_root)
-    finished = _read_summary(plan, overwrite=execution.overwrite)
+    check_way(execution.output, prefix=NAME)
+    finished = None if execution.overwrite else find_fetched(execution.output, by=NAME, mark=plan.mark)
     if finished is not None:
-        print_lines(
-            f"already finished: {execution.output}/{FETCHED_FOLDER}", describe_found(finished, execution.output)
-        )
+        print_lines("already finished", describe_fetched(finished, execution.output))
         return finished
     with hold_output(execution.output):
         _prepare(plan, overwrite=execution.overwrite)
@@ -103,13 +95,13 @@ def run_common_crawl(execution: Execution, index: Sequence[InputFile], *, crawl_
         write_wanted(plan, wanted)
         with log_to(join(execution.output, "work", "workers.log"), debug=execution.debug):
             run_pipeline(lambda pipeline: build(pipeline, plan, execution, index_list, wanted), execution)
-        summary = _read_summary(plan, overwrite=False)
-        if summary is None:
-            raise CorpusError(f"{execution.output}: the job ended without {SUMMARY_NAME}; its runner's log says why")
+        run = find_fetched(execution.output, by=NAME, mark=plan.mark)
+        if run is None:
+            raise CorpusError(f"{execution.output}: the job ended without a summary; its runner's log says why")
         if not execution.keep_work:
             remove_tree(plan.work_folder, root=execution.output)
-    print_lines(describe_found(summary, execution.output))
-    return summary
+    print_lines(describe_fetched(run, execution.output))
+    return run
 
 
 def build(pipeline: Any, plan: Plan, execution: Execution, index_list: str, wanted: str) -> None:
@@ -227,14 +219,9 @@ class CommitFound(beam.DoFn):
         for pairs in groups["outcomes"]:
             outcomes.update(dict(pairs))
         index = [sum(column) for column in zip(*groups["index"], strict=True)] or [0, 0, 0, 0]
-        shown = {
-            "mark": self.plan.mark,
-            "outcomes": dict(sorted(outcomes.items())),
-            "index": IndexCounts(*index)._asdict(),
-        }
-        path = join(self.plan.output, FETCHED_FOLDER, SUMMARY_NAME)
-        write_atomically(path, lambda stream: stream.write((json.dumps(shown, indent=1) + "\n").encode()))
-        yield path
+        details = {"index": IndexCounts(*index)._asdict()}
+        run = FetchedRun(NAME, self.plan.mark, tuple(sorted(outcomes.items())), details)
+        yield write_fetched(self.plan.output, run)
 
 
 def make_plan(output: str, urls: UrlRun, index: Sequence[InputFile], *, crawl_root: str) -> Plan:
@@ -252,44 +239,22 @@ def write_wanted(plan: Plan, path: str) -> None:
     """A hash of each wanted page, sorted: uint64, 8 bytes a URL, which every worker holds."""
     hashes = [np.empty(0, np.uint64)]
     for name, _, _ in plan.parts:
-        for tasks in read_tasks(join(plan.output, name)):
+        for tasks in read_pages_wanted(join(plan.output, name)):
             hashes.append(hash_keys([task.key for task in tasks]))
     write_atomically(path, lambda stream: np.save(stream, np.sort(np.concatenate(hashes)), allow_pickle=False))
 
 
-def describe_found(summary: FoundSummary, output: str) -> str:
-    """What a person wants to know of the stage."""
-    shown = ", ".join(f"{outcome} {n:,}" for outcome, n in summary.outcomes)
-    index = summary.counts
-    return (
-        f"read {index.lines:,} lines of the index: {index.good:,} good captures, {index.wanted:,} of wanted pages,"
-        f" {index.broken:,} broken\n{summary.n_urls:,} URLs: {shown or 'none'}; in {output}/{FETCHED_FOLDER}"
-    )
-
-
-def _read_summary(plan: Plan, *, overwrite: bool) -> FoundSummary | None:
-    """The finished stage; ValueError where the folder holds what another list or index gave."""
-    path = join(plan.output, FETCHED_FOLDER, SUMMARY_NAME)
-    if overwrite or not exists(path):
-        return None
-    with open_read(path) as stream:
-        shown = json.loads(stream.read())
-    if shown["mark"] != plan.mark:
-        raise ValueError(
-            f"{plan.output}/{FETCHED_FOLDER} holds what another list of URLs or another index gave; choose another"
-            " --output, or replace it with --overwrite"
-        )
-    return FoundSummary(tuple(sorted(shown["outcomes"].items())), IndexCounts(**shown["index"]))
-
-
 def _prepare(plan: Plan, *, overwrite: bool) -> None:
+    """Makes the folders, and removes what is there of other parts or, if asked to, of an earlier run."""
     folder = join(plan.output, FETCHED_FOLDER)
     for path in (folder, plan.work_folder):
         make_folder(path)
         sweep_temporaries(path)
     if overwrite:
-        remove(join(folder, SUMMARY_NAME))
-        for name in list_files(folder, f"{NAME}-*"):
+        remove(join(folder, FETCHED_NAME))
+    wanted = () if overwrite else tuple(f"{NAME}-{part_stem(part, n)}." for _, part, n in plan.parts)
+    for name in list_files(folder, f"{NAME}-*"):
+        if not name.startswith(wanted or ("\0",)):
             remove(join(folder, name))
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-from corpora import ccnews, stories
+from corpora import ccnews, openwebtext, stories
 from corpora.targets import PublishedTargets
 from pipelines.settings import ANY_KIND
 
 _TARGETS: dict[str, Mapping[str, PublishedTargets]] = {
     "ccnews": {ANY_KIND: ccnews.TARGETS},
+    "openwebtext": {ANY_KIND: openwebtext.TARGETS},
     "stories": {ANY_KIND: stories.TARGETS},
 }
 _WARNINGS = {"stories": stories.CONTAMINATION_NOTE}

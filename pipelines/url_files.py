@@ -11,7 +11,7 @@ file and reason in `urls.json`, and the books balance over all of them.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
@@ -182,19 +182,3 @@ def read_url_run(output: str) -> UrlRun | None:
         raise CorpusError(
             f"{path}: not a list of URLs of ours ({error}); remove it and run --stage urls again"
         ) from error
-
-
-def read_urls(output: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The URLs of a finished stage, part by part; CorpusError where there is none or a part is not as it was."""
-    run = read_url_run(output)
-    if run is None:
-        raise CorpusError(f"{join(output, FOLDER)}: no finished list of URLs; run --stage urls first")
-    for entry in run.parts:
-        with open_read(join(output, entry.name)) as stream:
-            file = pq.ParquetFile(stream, page_checksum_verification=True)
-            if file.metadata.num_rows != entry.rows:
-                raise CorpusError(
-                    f"{join(output, entry.name)}: {file.metadata.num_rows} URLs, {COMMIT_NAME} says {entry.rows};"
-                    " run --stage urls again with --overwrite"
-                )
-            yield from file.iter_batches(columns=columns)
