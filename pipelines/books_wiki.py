@@ -7,7 +7,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from corpora.book_files import BookLimits
 from corpora.books import BookSettings
+from corpora.mediawiki_dump import DumpLimits
 from corpora.wikipedia import WikipediaSettings
 from pipelines import options
 from pipelines.command import exit_status
@@ -35,6 +37,7 @@ def run_flags(flags: argparse.Namespace, beam_options: list[str]) -> None:
             read="corpora.book_files:read_books",
             process="corpora.books:process_book",
             versions="corpora.books:book_versions",
+            limits=BookLimits(),
             whole_files=True,
         ),
         "wikipedia": InputKind(
@@ -42,6 +45,7 @@ def run_flags(flags: argparse.Namespace, beam_options: list[str]) -> None:
             read="corpora.mediawiki_dump:read_articles",
             process="corpora.wikipedia:process_article",
             versions="corpora.wikipedia:wikipedia_versions",
+            limits=DumpLimits(),
         ),
     }
     selection, execution = read_selection(flags, execution)
