@@ -83,8 +83,8 @@ def clean_text(text: str) -> str:
 def normalise_text(text: str) -> str:
     """The uniform shape alone, for text whose encoding is certain and which is no web page: nothing is repaired.
 
-    >>> normalise_text("Cafe\u0301\xa0au  lait\r\n\nAdvertisement â€œ")
-    'Café au lait\nAdvertisement â€œ'
+    >>> normalise_text("Cafe\\u0301\\xa0au  lait\\r\\n\\nAdvertisement â€œ")
+    'Café au lait\\nAdvertisement â€œ'
     """
     lines = (
         _SPACES.sub(" ", unicodedata.normalize("NFC", _INVISIBLE.sub("", line))).strip(" ")

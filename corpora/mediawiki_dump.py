@@ -65,7 +65,7 @@ class DumpLimits:
     """How much one page may cost."""
 
     page_bytes: int = 16 << 20  # as XML; MediaWiki takes 2 MiB of text, of which escaping makes at most six times
-    skip_bytes: int = 128 << 20  # inflated in search of the end of a page that is too large
+    skip_bytes: int = 32 << 20  # inflated in search of the end of a page that is too large
 
     def __post_init__(self) -> None:
         if self.page_bytes < 1 << 10 or self.skip_bytes < 0:
@@ -179,17 +179,16 @@ def _carve_streams(
         tail = _Tail(feed)
         for item in _hold_back(tail, limits):
             yield _Place(source, position, item.position), item
-        if feed.outcome == COMPLETE:
-            after: int | None = skip_padding(window, feed.position)
-            if after >= window.size and tail.ends_after_page:
-                yield _Place(source, position, tail.n_bytes), LostPage(0, TRUNCATED, _NOT_FINISHED, b"")
-            elif after < window.size and not packing.looks_right(window, after):
-                lost = LostPage(0, DAMAGED, f"no {packing.name} stream starts here", b"")
-                yield _Place(source, after, 0), lost
-                after = packing.find_next(window, after, None)
-            position = after
-        else:
+        if feed.outcome != COMPLETE:
             position = packing.find_next(window, position + 1, None)
+            continue
+        after = skip_padding(window, feed.position)
+        if after >= window.size and tail.ends_after_page:
+            yield _Place(source, position, tail.n_bytes), LostPage(0, TRUNCATED, _NOT_FINISHED, b"")
+        position = after
+        if after < window.size and not packing.looks_right(window, after):
+            yield _Place(source, after, 0), LostPage(0, DAMAGED, f"no {packing.name} stream starts here", b"")
+            position = packing.find_next(window, after, None)
 
 
 class _Tail:

@@ -31,7 +31,7 @@ _REDIRECT = re.compile(r"\s*#redirect\b", re.IGNORECASE)
 _DISAMBIGUATION = re.compile(
     r"\{\{\s*(?:disambig(?:uation)?|disambiguation cleanup|dab|disamb|hndis|hndisambig|human name disambiguation|geodis"
     r"|geodisambig|place name disambiguation|numberdis|mathdab|roaddis|callsigndis|schooldis|hospitaldis"
-    r"|airport disambig|(?:genus|species|letter|tropical cyclone|letter[- ]number combination) disambig(?:uation)?)\s*[|}]",
+    r"|airport disambig|(?:genus|species|letter|letter[- ]number combination) disambig(?:uation)?)\s*[|}]",
     re.IGNORECASE,
 )
 _DISAMBIGUATION_TITLE = "(disambiguation)"
