@@ -96,7 +96,7 @@ def read_description(folder: Path) -> RunDescription | None:
             plain["vocabulary"]["size"],
             tuple(Fraction(entry.get("weight", 1)) for entry in plain["shards"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise RunError(f"{path}: not the description of a run ({error}); give the run another folder") from error
 
 

@@ -1,7 +1,8 @@
 """The finished runs that a training reads: their manifests, checked to belong together, and their blocks.
 
-In: folders with a manifest, or with a mixture of such folders by weight (bpe.mixture). Out: `Source`, which numbers the blocks of a split and reads any of them. The rule:
-only what the manifests list is opened, and every block is verified against them before it is used.
+In: folders with a manifest, or with a mixture of such folders by weight (bpe.mixture). Out: `Source`, which numbers
+the blocks of a split and reads any of them. The rule: only what the manifests list is opened, and every block is
+verified against them before it is used.
 """
 
 import hashlib
