@@ -65,8 +65,8 @@ class FetchUrls(beam.PTransform):
         return summaries
 
 
-def _with_partition(task: tuple[str, str], n_partitions: int) -> tuple[int, tuple[str, str]]:
-    return partition_of(site_of_url(task[0]), n_partitions), (task[0], task[1])
+def _with_partition(task: FetchTask, n_partitions: int) -> tuple[int, tuple[str, str]]:
+    return partition_of(site_of_url(task.url), n_partitions), (task.url, task.key)
 
 
 class FetchPartitions(beam.DoFn):
