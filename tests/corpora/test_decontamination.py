@@ -96,10 +96,10 @@ def test_a_passage_split_over_two_documents_is_in_neither() -> None:
 
 
 def test_a_hash_that_points_at_other_words_decides_nothing() -> None:
-    """The hash of a harmless run of words, put in the place of an indexed one, stands for a collision."""
+    """An index whose hashes are those of harmless words, and whose texts are others, stands for a collision."""
     other = make_index("these are thirteen words that no evaluation text has ever had in it")
     assert other.whole.hashes.size == 1
-    hostile = INDEX._replace(whole=other.whole._replace(texts=INDEX.whole.texts[:1], places=INDEX.whole.places[:1]))
+    hostile = other._replace(letters=INDEX.letters, borders=INDEX.borders, labels=INDEX.labels)
     text = "But these are thirteen words that no evaluation text has ever had in it, are they?"
     assert find_hits(hostile, [text])[0].whole.size == 1
     assert clean(text, hostile, DROP) == Cleaned(text)
