@@ -57,9 +57,7 @@ class ContaminationIndex(NamedTuple):
 
     whole: Runs  # of NGRAM_WORDS words, from texts of at least so many
     short: Runs  # of MIN_WORDS words, the first of a text that is too short for `whole`
-    bits: NDArray[
-        np.uint8
-    ]  # one for each value of a hash's top bits, set where MIN_WORDS that a run begins with have it
+    bits: NDArray[np.uint8]  # a Bloom filter of the hashes of the MIN_WORDS that every run begins with
     letters: NDArray[np.uint8]  # UTF-8 of all texts' words, a space between two words
     borders: NDArray[np.int64]  # [texts + 1], bytes
     labels: NDArray[np.uint8]  # [texts], places in `names`
