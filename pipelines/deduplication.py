@@ -39,6 +39,8 @@ class Loser(NamedTuple):
     document_id: bytes
     reason: str
     kept_id: bytes
+    similarity: float | None = None  # Jaccard, of a near-duplicate to the one that stands for it
+    detail: str = ""
 
 
 def make_candidate(
