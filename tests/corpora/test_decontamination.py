@@ -152,7 +152,7 @@ def has_run(text: str, runs: set[tuple[str, ...]]) -> bool:
     return any(tuple(found[place : place + len(run)]) == run for run in runs for place in range(len(found)))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(sets_and_documents())
 def test_the_index_agrees_with_sets_of_tuples(case: tuple[list[str], list[str]]) -> None:
     evaluation, documents = case
@@ -163,7 +163,7 @@ def test_the_index_agrees_with_sets_of_tuples(case: tuple[list[str], list[str]])
         assert {index.text(number).words for number in one.texts} == expected
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**32), st.integers(0, 14), st.sampled_from(["\n", " ", "\n\n"]))
 @example(1, 14, " ")
 def test_a_cut_leaves_no_passage_short_piece_or_half_word(seed: int, n_leaks: int, between: str) -> None:
