@@ -1,8 +1,9 @@
-"""`prep-shards`: vocabularies, and shards from documents that are clean already.
+"""`prep-shards`: vocabularies, shards from documents that are clean already, and runs without what is to be forgotten.
 
 prep-shards vocabulary train --input corpora-out/ccnews --size 50265 --output vocab.json
 prep-shards vocabulary import-gpt2 --encoder encoder.json --merges vocab.bpe --dict dict.txt --output vocab.json
 prep-shards encode --input corpora-out/ccnews --vocabulary vocab.json --output shards
+prep-shards forget corpora-out/ccnews --url https://example.com/story --domain example.org
 """
 
 import logging
@@ -12,7 +13,7 @@ import sys
 def main(argv: list[str] | None = None) -> int:
     """Exit 0 done, 1 the data is bad, 2 the command is wrong."""
     logging.getLogger().setLevel(logging.ERROR)  # importing Beam warns of clients that are not needed
-    from pipelines import encode_command, vocabulary_command
+    from pipelines import encode_command, forget_command, vocabulary_command
     from pipelines.command import exit_status
     from pipelines.options import Parser
 
@@ -20,6 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     vocabulary_command.add_vocabulary_parser(commands)
     encode_command.add_encode_parser(commands)
+    forget_command.add_forget_parser(commands)
     flags, beam_options = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
     if beam_options and flags.command != "encode":
         parser.error(f"unrecognized arguments: {' '.join(beam_options)}")
