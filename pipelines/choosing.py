@@ -10,7 +10,7 @@ import apache_beam as beam
 
 from pipelines.deduplication import LOSERS, Deduplicate
 from pipelines.near_deduplication import RemoveNearDuplicates
-from pipelines.score_cut import Cut, FindCut, ReadScores
+from pipelines.score_cut import FindCut, ReadScores, describe_cut
 from pipelines.select_stage import ReadCandidates
 from pipelines.settings import Execution, RunSettings
 
@@ -38,7 +38,7 @@ class ChooseDocuments(beam.PTransform):
         reading = beam.ParDo(reader, cut=beam.pvalue.AsSingleton(cuts)) if cuts else beam.ParDo(reader)
         read = files | "Read candidates" >> reading.with_outputs(LOSERS, main="candidates")
         kept, losers = read.candidates | "Deduplicate" >> Deduplicate(rules)
-        details = [cuts | "Report the cut" >> beam.Map(_describe_cut)] if cuts else []
+        details = [cuts | "Report the cut" >> beam.Map(describe_cut)] if cuts else []
         state = []
         if self.selection.near_duplicates is not None:
             remove = RemoveNearDuplicates(self.selection.near_duplicates, output=self.execution.output)
@@ -58,10 +58,6 @@ class ChooseDocuments(beam.PTransform):
             return None
         scores = files | "Spread work files" >> beam.Reshuffle() | "Read scores" >> beam.ParDo(ReadScores())
         return scores | "Find the cut" >> FindCut(self.selection.keep)
-
-
-def _describe_cut(cut: Any) -> tuple[str, dict[str, object]]:
-    return "cut", Cut(*cut)._asdict()
 
 
 def _named(value: object, name: str) -> tuple[str, object]:
