@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from pipelines.deduplication import LOSERS, Deduplicate
+from pipelines.near_deduplication import RemoveNearDuplicates
+from pipelines.score_cut import Cut, FindCut, ReadScores
 from pipelines.select_stage import ReadCandidates
 from pipelines.settings import Execution, RunSettings
 
@@ -19,18 +21,48 @@ class Choice(NamedTuple):
     kept: Any  # candidates
     losers: Any  # (part name, loser)
     details: Any  # (name, plain value), for the report
+    state: Any  # FileEntry as a tuple, of what is kept for later runs
 
 
 class ChooseDocuments(beam.PTransform):
-    """(part name, work file) -> Choice: a cut by score where the corpus ranks, then exact deduplication."""
+    """(part name, work file) -> Choice: a cut by score where the corpus ranks, then duplicates, exact and near."""
 
     def __init__(self, settings: RunSettings, execution: Execution) -> None:
         super().__init__()
-        self.settings, self.execution = settings, execution
+        self.selection, self.execution = settings.selection, execution
 
     def expand(self, files: Any) -> Choice:
-        rules = self.settings.selection.deduplication
-        read = files | "Read candidates" >> beam.ParDo(ReadCandidates(rules)).with_outputs(LOSERS, main="candidates")
+        cuts = self._find_cut(files)
+        rules = self.selection.deduplication
+        reader = ReadCandidates(rules)
+        reading = beam.ParDo(reader, cut=beam.pvalue.AsSingleton(cuts)) if cuts else beam.ParDo(reader)
+        read = files | "Read candidates" >> reading.with_outputs(LOSERS, main="candidates")
         kept, losers = read.candidates | "Deduplicate" >> Deduplicate(rules)
-        nothing = files.pipeline | "No details" >> beam.Create([])
-        return Choice(kept, [read[LOSERS], *losers] | "All losers" >> beam.Flatten(), nothing)
+        details = [cuts | "Report the cut" >> beam.Map(_describe_cut)] if cuts else []
+        state = []
+        if self.selection.near_duplicates is not None:
+            remove = RemoveNearDuplicates(self.selection.near_duplicates, output=self.execution.output)
+            found = {"files": files, "kept": kept} | "Remove near-duplicates" >> remove
+            kept, losers = found.kept, [*losers, found.losers]
+            details.append(found.report | "Name the report" >> beam.Map(_named, "near_duplicates"))
+            state.append(found.state)
+        return Choice(
+            kept=kept,
+            losers=[read[LOSERS], *losers] | "All losers" >> beam.Flatten(),
+            details=details | "All details" >> beam.Flatten(pipeline=files.pipeline),
+            state=state | "All state" >> beam.Flatten(pipeline=files.pipeline),
+        )
+
+    def _find_cut(self, files: Any) -> Any:
+        if self.selection.keep is None:
+            return None
+        scores = files | "Spread work files" >> beam.Reshuffle() | "Read scores" >> beam.ParDo(ReadScores())
+        return scores | "Find the cut" >> FindCut(self.selection.keep)
+
+
+def _describe_cut(cut: Any) -> tuple[str, dict[str, object]]:
+    return "cut", Cut(*cut)._asdict()
+
+
+def _named(value: object, name: str) -> tuple[str, object]:
+    return name, value
