@@ -152,7 +152,8 @@ def _normalise(texts: Sequence[str]) -> tuple[bytes, NDArray[np.int64]]:
         return joined, borders
     ends = np.flatnonzero(is_high[:-1] & ~is_high[1:]) + 1
     begins -= _IS_WORD[buffer[begins - 1]]
-    pieces, grown, done = [], [0], 0
+    pieces: list[bytes] = []
+    grown, done = [0], 0
     for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
         run = joined[begin:end]
         folded = _fold_memoised(run) if end - begin <= _MEMOISED_BYTES else _fold_run(run)

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpora.canaries import plant_canaries
@@ -77,6 +77,7 @@ def test_a_corpus_of_no_documents_is_refused():
         parse_rules("0.5", expected_documents=0)
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 2**40), st.integers(0, 2**41), st.fractions(0, 1, max_denominator=10**6).filter(lambda t: 0 < t < 1)
 )
@@ -86,12 +87,14 @@ def test_a_pair_is_judged_as_fractions_judge_it(common, rest, threshold):
     assert is_similar(np.array([common]), np.array([sizes]), threshold).tolist() == [expected]
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 2**32 - 1)), st.sets(st.integers(0, 2**32 - 1)), st.sets(st.integers(0, 50)))
 def test_common_values_are_counted(one, other, both):
     arrays = [np.array(sorted(values | both), np.uint32) for values in (one, other)]
     assert count_common(*arrays) == len((one | both) & (other | both))
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("abc é,", max_size=60), min_size=2, max_size=2))
 def test_sets_of_shingles_give_the_similarity_of_plain_strings(texts):
     one, other = shingle_sets(hash_ngrams(hash_words(texts), 5, short_texts=True))
@@ -99,6 +102,7 @@ def test_sets_of_shingles_give_the_similarity_of_plain_strings(texts):
     assert Fraction(common, max(one.size + other.size - common, 1)) == slow_similarity(*texts)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(0, 2**32), st.sampled_from([1, 3, 105]))
 def test_a_sketch_depends_on_the_set_alone(n, seed, n_values):
     elements = mix64(np.arange(seed, seed + n).astype(np.uint64))
@@ -155,12 +159,14 @@ def as_arrays(edges: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([a for a, _ in edges], np.uint64), np.array([b for _, b in edges], np.uint64)
 
 
+@settings(deadline=None)
 @given(edges_lists)
 def test_components_are_those_of_a_plain_union_find(edges):
     nodes, labels = label_components(*as_arrays(edges))
     assert dict(zip(nodes.tolist(), labels.tolist(), strict=True)) == plain_components(edges)
 
 
+@settings(deadline=None)
 @given(edges_lists)
 def test_a_spanning_forest_has_the_same_components_and_no_edge_too_many(edges):
     kept = [edge for edge, is_kept in zip(edges, spanning_forest(*as_arrays(edges)).tolist(), strict=True) if is_kept]
@@ -228,6 +234,7 @@ def make_edges(edges: list[tuple[int, int, int]]) -> np.ndarray:
     return made
 
 
+@settings(deadline=None)
 @given(edges_lists, st.randoms(use_true_random=False))
 def test_a_document_is_dropped_exactly_if_an_earlier_kept_one_is_similar(pairs, random):
     edges = [
