@@ -32,7 +32,7 @@ _XML_ENTITIES = frozenset(["amp;", "lt;", "gt;", "quot;", "apos;"])
 
 _BREAK = "\u2028"
 _SPACES = re.compile(r"[ \t\r\n\f\xa0\u2002-\u200a\u202f]+")
-# Made for typesetting, and common there. Gone here, most lines are so plain that cleaning need not look at them closely.
+# Made for typesetting, and common there. Gone here, most lines are so plain that cleaning need not look closely.
 _INVISIBLE = re.compile("[\xad\u200b\u2060\ufeff]")
 _TYPE_NAMES = ("{http://www.idpf.org/2007/ops}type", "epub:type")
 
