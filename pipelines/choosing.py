@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from pipelines.deduplication import LOSERS, Deduplicate
-from pipelines.score_cut import Cut, FindCut, ReadScores
+from pipelines.near_deduplication import RemoveNearDuplicates
+from pipelines.score_cut import FindCut, ReadScores, describe_cut
 from pipelines.select_stage import ReadCandidates
 from pipelines.settings import Execution, RunSettings
 
@@ -20,10 +21,11 @@ class Choice(NamedTuple):
     kept: Any  # candidates
     losers: Any  # (part name, loser)
     details: Any  # (name, plain value), for the report
+    state: Any  # FileEntry as a tuple, of what is kept for later runs
 
 
 class ChooseDocuments(beam.PTransform):
-    """(part name, work file) -> Choice: a cut by score where the corpus ranks, then exact deduplication."""
+    """(part name, work file) -> Choice: a cut by score where the corpus ranks, then duplicates, exact and near."""
 
     def __init__(self, settings: RunSettings, execution: Execution) -> None:
         super().__init__()
@@ -36,18 +38,27 @@ class ChooseDocuments(beam.PTransform):
         reading = beam.ParDo(reader, cut=beam.pvalue.AsSingleton(cuts)) if cuts else beam.ParDo(reader)
         read = files | "Read candidates" >> reading.with_outputs(LOSERS, main="candidates")
         kept, losers = read.candidates | "Deduplicate" >> Deduplicate(rules)
-        details = [cuts | "Report the cut" >> beam.Map(_describe_cut)] if cuts else []
+        details = [cuts | "Report the cut" >> beam.Map(describe_cut)] if cuts else []
+        state = []
+        if self.selection.near_duplicates is not None:
+            remove = RemoveNearDuplicates(self.selection.near_duplicates, output=self.execution.output)
+            found = {"files": files, "kept": kept} | "Remove near-duplicates" >> remove
+            kept, losers = found.kept, [*losers, found.losers]
+            details.append(found.report | "Name the report" >> beam.Map(_named, "near_duplicates"))
+            state.append(found.state)
         return Choice(
             kept=kept,
             losers=[read[LOSERS], *losers] | "All losers" >> beam.Flatten(),
             details=details | "All details" >> beam.Flatten(pipeline=files.pipeline),
+            state=state | "All state" >> beam.Flatten(pipeline=files.pipeline),
         )
 
     def _find_cut(self, files: Any) -> Any:
         if self.selection.keep is None:
             return None
-        return files | "Read scores" >> beam.ParDo(ReadScores()) | "Find the cut" >> FindCut(self.selection.keep)
+        scores = files | "Spread work files" >> beam.Reshuffle() | "Read scores" >> beam.ParDo(ReadScores())
+        return scores | "Find the cut" >> FindCut(self.selection.keep)
 
 
-def _describe_cut(cut: Any) -> tuple[str, dict[str, object]]:
-    return "cut", Cut(*cut)._asdict()
+def _named(value: object, name: str) -> tuple[str, object]:
+    return name, value

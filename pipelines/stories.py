@@ -31,6 +31,7 @@ def run(argv: list[str] | None = None) -> int:
 def run_flags(flags: argparse.Namespace, beam_options: list[str]) -> None:
     execution = options.read_execution(flags, beam_options)
     processing = ProcessingSettings(extractor=flags.extractor)
+    selection, execution = read_selection(flags, execution, keep=flags.keep)
     settings = RunSettings(
         corpus="stories",
         kinds={
@@ -41,7 +42,7 @@ def run_flags(flags: argparse.Namespace, beam_options: list[str]) -> None:
             )
         },
         limit_bytes=flags.limit_bytes,
-        selection=read_selection(flags, keep=flags.keep),
+        selection=selection,
         shards=options.read_shard_rules(flags),
         vocabulary_fingerprint=options.vocabulary_fingerprint(execution.vocabulary),
     )
@@ -50,7 +51,7 @@ def run_flags(flags: argparse.Namespace, beam_options: list[str]) -> None:
 
 
 def read_questions(paths: Sequence[str]) -> list[Question]:
-    """The questions of all files; ValueError where one is not there, QuestionFileError where one cannot be read."""
+    """The questions of all files; ValueError for a file that is not there, QuestionFileError for one without any."""
     questions: list[Question] = []
     for path in paths:
         if not exists(path):
