@@ -213,7 +213,7 @@ def test_variants_differ_as_they_say():
 
 def test_rules_that_cannot_be_meant_are_refused():
     for wrong in ({"hosts": frozenset({"www.a.com"})}, {"endings": frozenset({"jpg"})}, {"max_url_chars": -1}):
-        with pytest.raises(ValueError, match="are written as|negative"):
+        with pytest.raises(ValueError, match=r"are written as|negative"):
             replace(UrlRules(), **wrong)
 
 
