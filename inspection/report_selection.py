@@ -12,6 +12,7 @@ from inspection.report_html import Markup
 
 MAX_ROWS = 200
 _SAID = {
+    "warning": ("Before this is trained on", ""),
     "cut": ("Ranking", "Documents were ranked by score; those below the cut were rejected."),
     "near_duplicates": (
         "Near-duplicates",

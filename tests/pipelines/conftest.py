@@ -1,21 +1,34 @@
-"""Real web servers on the loopback interface that misbehave on request: one of files, one of many hosts to crawl."""
+"""What tests of pipelines share: real web servers that misbehave on request, and small finished runs."""
 
 import asyncio
 import threading
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bpe.encoding import Encoder
+from bpe.manifest import FileEntry, InputEntry, Manifest, ShardEntry, load_manifest
+from bpe.vocabulary import BYTE_LETTERS, add_special_tokens, dump_vocabulary, load_vocabulary, make_vocabulary
+from corpora.documents import DOCUMENT_SCHEMA, REJECTION_SCHEMA, Document, Rejection, make_document_id
+from pipelines.commit import RunIdentity, VocabularyCopy, commit
 from pipelines.crawl_run import fetch_urls
 from pipelines.crawl_settings import FetchSettings, FetchTask
+from pipelines.ledger import Books
+from pipelines.select_stage import PartSummary, encode_documents, write_part
+from pipelines.settings import ShardRules, as_plain
+from pipelines.sharding import EncodedDocument, ShardCounts, shard_file_name, shard_key, write_documents
+from pipelines.splits import Split
+from pipelines.work_files import WorkSummary
 
 
 class Request(NamedTuple):
@@ -284,3 +297,131 @@ def quick(**changed: Any) -> FetchSettings:
 @pytest.fixture
 def quick_settings() -> Callable[..., FetchSettings]:
     return quick
+
+
+SHARDS = ShardRules(held_out=0.25, block_tokens=400)
+COUNTS = ShardCounts(2, 1)
+NO_REASONS: Counter[str] = Counter()
+
+
+@pytest.fixture(scope="session")
+def byte_vocabulary(tmp_path_factory: pytest.TempPathFactory) -> VocabularyCopy:
+    """A vocabulary of all bytes and nothing longer."""
+    vocabulary = make_vocabulary(add_special_tokens(list(BYTE_LETTERS), n_filler=0), ())
+    path = tmp_path_factory.mktemp("vocabulary") / "bytes.json"
+    path.write_bytes(dump_vocabulary(vocabulary))
+    return VocabularyCopy(str(path), vocabulary.fingerprint, vocabulary.size, SHARDS.encoding)
+
+
+@pytest.fixture(scope="session")
+def write_corpus(byte_vocabulary: VocabularyCopy) -> Callable[..., Manifest]:
+    """Writes a finished run of these documents and rejections, with the parts that real runs are written by.
+
+    A part for each source; `keep_documents=False` leaves the texts out, as `prep-shards encode` does.
+    """
+
+    def write(
+        folder: Path,
+        documents: Sequence[Document],
+        rejections: Sequence[Rejection],
+        *,
+        keep_documents: bool = True,
+        state: Sequence[FileEntry] = (),
+        details: Mapping[str, object] = MappingProxyType({}),
+        kinds: tuple[str, ...] = (),
+    ) -> Manifest:
+        for name in ("documents", "rejected", "shards"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        encoder = Encoder(load_vocabulary(byte_vocabulary.path), mode=SHARDS.encoding)
+        parts, encoded = [], []
+        for source in sorted({one.source for one in (*documents, *rejections)}):
+            kept = as_table(DOCUMENT_SCHEMA, (one for one in documents if one.source == source))
+            lost = as_table(REJECTION_SCHEMA, (one for one in rejections if one.source == source))
+            encoded += list(encode_documents(kept, encoder))
+            part = write_source(folder, source, kept, lost, kinds)
+            if not keep_documents and part.documents is not None:
+                (folder / part.documents.name).unlink()
+                part = part._replace(documents=None)
+            parts.append(part)
+        settings: dict[str, object] = {"corpus": "little", "shards": as_plain(SHARDS)}
+        commit(
+            str(folder),
+            RunIdentity("little", settings),
+            vocabulary=byte_vocabulary,
+            inputs=[InputEntry(source, 1_000, "f" * 32) for source in sorted({one.source for one in documents})],
+            parts=parts,
+            shards=write_shards(folder, encoded),
+            state=state,
+            details=details,
+        )
+        return load_manifest(folder)
+
+    return write
+
+
+def write_source(folder: Path, source: str, kept: pa.Table, lost: pa.Table, kinds: tuple[str, ...]) -> PartSummary:
+    reasons = {kind: Counter(row["reason"] for row in lost.to_pylist() if row["broken"] == kind) for kind in (0, 1)}
+    pairs = [tuple(sorted(reasons[kind].items())) for kind in (0, 1)]
+    books = Books(kept.num_rows + lost.num_rows, kept.num_rows, *pairs)
+    return write_part(
+        str(folder),
+        Split(source, "", "", 0, 0, 0, 0).part_name,
+        [WorkSummary(books, 1, 0)],
+        kept,
+        rejected=lost.sort_by([("offset", "ascending"), ("document_id", "ascending")]),
+        reasons=NO_REASONS,
+        contamination=(),
+        kinds=kinds,
+    )
+
+
+def write_shards(folder: Path, encoded: Iterable[EncodedDocument]) -> list[ShardEntry]:
+    shares: dict[str, list[EncodedDocument]] = defaultdict(list)
+    for one in encoded:
+        shares[shard_key(one.document_id, SHARDS, COUNTS)].append(one)
+    return [
+        write_documents(
+            str(folder),
+            shard_file_name("little", key, COUNTS),
+            sorted(share, key=lambda one: one.document_id),
+            split=key.split("/")[0],
+            block_tokens=SHARDS.block_tokens,
+        )
+        for key, share in sorted(shares.items())
+    ]
+
+
+def as_table(schema: pa.Schema, rows: Iterable[NamedTuple]) -> pa.Table:
+    return pa.Table.from_pylist([row._asdict() for row in rows], schema)
+
+
+@pytest.fixture(scope="session")
+def little_corpus() -> tuple[list[Document], list[Rejection]]:
+    """Forty pages of three crawl files: most are kept, some are rejected, some are duplicates of what is kept."""
+    documents: list[Document] = []
+    rejections: list[Rejection] = []
+    for k in range(40):
+        source, offset, url = f"crawl/NEWS-{k % 3}.warc.gz", 100 * k, little_url(k)
+        document_id = make_document_id(source, offset, url)
+        if k % 8 in (2, 5):
+            keeper = documents[-1]
+            reason, dropped_by = ("duplicate_text", keeper.document_id) if k % 8 == 5 else ("too_short", None)
+            detail = f"kept {keeper.document_id.hex()}" if dropped_by else f"short text of page {k}"
+            stage = "deduplicate" if dropped_by else "quality"
+            rejections.append(
+                Rejection(document_id, url, stage, reason, detail, source, offset, False, dropped_by=dropped_by)
+            )
+            continue
+        text = f"Secret number {k} was told by a witness. The river rose {k} feet, café lights burned. " * (1 + k % 3)
+        documents.append(
+            Document(
+                document_id, url, f"Story {k}", text, "2016-09-26", "en" if k % 4 else "de", source, offset,
+                f"2016-09-26T21:18:{k:02d}Z", ("A. Writer",), "en", f"site {k}", "utf-8", "http", "little 1",
+                gaps=k % 2,
+            )
+        )  # fmt: skip
+    return documents, rejections
+
+
+def little_url(k: int) -> str:
+    return f"https://www.news{k % 7}.example.org/story/{k}?utm_source=feed"
