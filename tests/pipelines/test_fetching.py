@@ -102,7 +102,7 @@ def test_a_crawl_that_is_killed_again_and_again_loses_no_url_and_doubles_none(
     hosts = [f"h{number:02}.example" for number in range(50)]
     urls = [web.url(host, f"/{number}") for host in hosts for number in range(20)]
     settings = quick_settings(delay_s=0.02, n_partitions=4)
-    for _ in range(4):
+    for _ in range(3):
         before = journaled(crawler.folder)
         n_visits = len(web.visits)
         process = crawler.start(urls, settings)
