@@ -54,19 +54,35 @@ def sets(leaks: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class Runs:
+    """One run in each mode, by one worker, made when it is first asked for."""
+
+    def __init__(self, folder: Path, start: Callable[..., Any]) -> None:
+        self.folder, self.start = folder, start
+        self.said: dict[str, str] = {}
+
+    def __getitem__(self, mode: str) -> Path:
+        if mode not in self.said:
+            done = self.start(mode, output=self.folder / mode, workers=1)
+            self.said[mode] = done.stdout + done.stderr
+        return self.folder / mode
+
+
 @pytest.fixture(scope="module")
-def runs(
-    command: Any, sample: str, vocabulary: Path, sets: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
-    """One run in each mode, by one worker; what cut says is kept beside it."""
-    folder = tmp_path_factory.mktemp("runs")
-    for mode in ("mark", "cut", "drop"):
-        done = command(
+def start(command: Any, sample: str, vocabulary: Path, sets: Path) -> Callable[..., Any]:
+    def run(mode: str, *, output: Path, workers: int) -> Any:
+        return command(
             "beam", "run", "pipelines/ccnews.py", "--input", sample, "--vocabulary", str(vocabulary),
-            "--held-out", "0.05", "--decontaminate", f"{sets}:{mode}", "--output", str(folder / mode), "--workers", "1",
+            "--held-out", "0.05", "--decontaminate", f"{sets}:{mode}", "--output", str(output),
+            "--workers", str(workers),
         )  # fmt: skip
-        (folder / f"{mode}.txt").write_text(done.stdout + done.stderr)
-    return {mode: folder / mode for mode in ("mark", "cut", "drop")}
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(tmp_path_factory.mktemp("runs"), start)
 
 
 def hit_by(reference_run: Path, leaks: list[str]) -> set[bytes]:
@@ -84,7 +100,7 @@ def manifest_of(run: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("mode", ["mark", "cut", "drop"])
-def test_the_books_balance_and_say_what_was_dropped(runs: dict[str, Path], reference_run: Path, mode: str):
+def test_the_books_balance_and_say_what_was_dropped(runs: Runs, reference_run: Path, mode: str):
     books = manifest_of(runs[mode])["books"]
     before = manifest_of(reference_run)["books"]
     assert books["read"] == before["read"] == books["kept"] + sum((books["rejected"] | books["broken"]).values())
@@ -92,7 +108,7 @@ def test_the_books_balance_and_say_what_was_dropped(runs: dict[str, Path], refer
     assert books["kept"] == before["kept"] - (3 if mode == "drop" else 0) == len(documents_of(runs[mode]))
 
 
-def test_mark_marks_these_three_and_changes_nothing_else(runs: dict[str, Path], reference_run: Path, leaks: list[str]):
+def test_mark_marks_these_three_and_changes_nothing_else(runs: Runs, reference_run: Path, leaks: list[str]):
     before, after = documents_of(reference_run), documents_of(runs["mark"])
     marked = {document_id: row["contamination"] for document_id, row in after.items() if row["contamination"]}
     assert marked.keys() == hit_by(reference_run, leaks)
@@ -100,7 +116,7 @@ def test_mark_marks_these_three_and_changes_nothing_else(runs: dict[str, Path], 
     assert {key: row | {"contamination": []} for key, row in after.items()} == before
 
 
-def test_cut_leaves_the_documents_without_the_passages(runs: dict[str, Path], reference_run: Path, leaks: list[str]):
+def test_cut_leaves_the_documents_without_the_passages(runs: Runs, reference_run: Path, leaks: list[str]):
     before, after = documents_of(reference_run), documents_of(runs["cut"])
     changed = {document_id for document_id, row in after.items() if row["text"] != before[document_id]["text"]}
     assert changed == hit_by(reference_run, leaks) == {key for key, row in after.items() if row["contamination"]}
@@ -111,7 +127,7 @@ def test_cut_leaves_the_documents_without_the_passages(runs: dict[str, Path], re
     assert manifest_of(runs["cut"])["counts"]["tokens"] < manifest_of(reference_run)["counts"]["tokens"]
 
 
-def test_drop_rejects_these_three_with_task_and_passage(runs: dict[str, Path], reference_run: Path, leaks: list[str]):
+def test_drop_rejects_these_three_with_task_and_passage(runs: Runs, reference_run: Path, leaks: list[str]):
     rows = ds.dataset(runs["drop"] / "rejected").to_table().to_pylist()
     dropped = {row["document_id"]: row for row in rows if row["reason"] == "contaminated"}
     assert dropped.keys() == hit_by(reference_run, leaks)
@@ -122,7 +138,7 @@ def test_drop_rejects_these_three_with_task_and_passage(runs: dict[str, Path], r
 
 
 @pytest.mark.parametrize("mode", ["mark", "cut", "drop"])
-def test_the_table_is_in_the_manifest_and_in_the_report(runs: dict[str, Path], mode: str):
+def test_the_table_is_in_the_manifest_and_in_the_report(runs: Runs, mode: str):
     said = manifest_of(runs[mode])["statistics"]["details"]["decontamination"]
     assert said["mode"] == mode
     tasks = {row["task"]: row for row in said["tasks"]}
@@ -137,25 +153,20 @@ def test_the_table_is_in_the_manifest_and_in_the_report(runs: dict[str, Path], m
     assert "WNLI is made from WSC" in report
 
 
-def test_the_command_says_what_it_read_and_what_it_did_not(runs: dict[str, Path]):
-    said = runs["cut"].with_suffix(".txt").read_text()
-    assert "RTE dev: 4 texts of 1 file" in said
-    assert "RTE/train.tsv: training split" in said
+def test_the_command_says_what_it_read_and_what_it_did_not(runs: Runs):
+    assert runs["cut"].is_dir()
+    assert "RTE dev: 4 texts of 1 file" in runs.said["cut"]
+    assert "RTE/train.tsv: training split" in runs.said["cut"]
 
 
-def test_two_workers_write_the_same_bytes_as_one(
-    command: Any, runs: dict[str, Path], sample: str, vocabulary: Path, sets: Path, digest: Digest, tmp_path: Path
-):
-    command(
-        "beam", "run", "pipelines/ccnews.py", "--input", sample, "--vocabulary", str(vocabulary),
-        "--held-out", "0.05", "--decontaminate", f"{sets}:cut", "--output", str(tmp_path / "out"), "--workers", "2",
-    )  # fmt: skip
+def test_two_workers_write_the_same_bytes_as_one(runs: Runs, start: Callable[..., Any], digest: Digest, tmp_path: Path):
+    start("cut", output=tmp_path / "out", workers=2)
     assert digest(tmp_path / "out") == digest(runs["cut"])
 
 
-def test_verify_is_green_after_decontamination(command: Any, runs: dict[str, Path]):
-    for run in runs.values():
-        command("inspect-shards", "verify", str(run))
+def test_verify_is_green_after_decontamination(command: Any, runs: Runs):
+    for mode in ("mark", "cut", "drop"):
+        command("inspect-shards", "verify", str(runs[mode]))
 
 
 @pytest.mark.parametrize(
