@@ -353,7 +353,9 @@ def _convert_values(quantity: _Quantity, unit: Unit) -> list[float]:
         return [size / unit.scale]
     given = quantity.units[0]
     if given.inverse != unit.inverse:
-        return [given.scale * unit.scale / value.number for value in quantity.values]
+        if given.inverse:
+            return [given.scale / value.number / unit.scale for value in quantity.values]
+        return [unit.scale / (value.number * given.scale) for value in quantity.values]
     if given.code == unit.code:
         return [value.number for value in quantity.values]
     return [(value.number + given.offset) * given.scale / unit.scale - unit.offset for value in quantity.values]

@@ -62,7 +62,8 @@ def render_brackets(text: str, *, title: str = "") -> str:
         done, index = end, index + 1
         if partner < 0:
             if kind == TABLE:
-                _add(frames, out, "\n", is_result=True)
+                # What stands behind an unclosed opener are attributes: a line with "|" is left out.
+                _add(frames, out, "\n|" if opens[index - 1] else "\n", is_result=True)
             elif kind == LINK and opens[index - 1] and _is_dropped_target(_target_at(text, end)):
                 done = _line_end(text, end, starts[index] if index < len(starts) else len(text))
         elif not opens[index - 1]:
