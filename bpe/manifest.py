@@ -24,12 +24,13 @@ from bpe.entries import (
 )
 from bpe.errors import ShardError
 from bpe.layout import BlockTable
-from bpe.manifest_parsing import FORMAT, OPTIONAL_KEYS, list_files, read_manifest
+from bpe.manifest_parsing import FORMAT, OPTIONAL_KEYS, REMOVAL_FORMAT, list_files, read_manifest
 from bpe.strict_json import parse_json
 
 __all__ = [
     "FILE_NAME",
     "FORMAT",
+    "REMOVAL_FORMAT",
     "BlockTable",
     "Books",
     "Counts",

@@ -40,6 +40,7 @@ from bpe.tokenized import MAX_SENTENCE_TOKENS
 from bpe.ustar import MAX_PAYLOAD
 
 FORMAT = "shardmill-manifest-1"
+REMOVAL_FORMAT = "shardmill-removal-1"  # of what stands in a manifest's place while files of the run are replaced
 FORGOTTEN = "forgotten"  # the reason, in the books, of documents that a removal took out
 OPTIONAL_KEYS = ("state", "removals")  # left out where they are empty, so that a run without them has its old bytes
 STATE_FOLDER = "state/"
@@ -87,6 +88,11 @@ def list_files(manifest: Manifest) -> Iterator[FileEntry]:
 
 def _check_format(root: Node) -> None:
     found = root.value.get("format") if isinstance(root.value, dict) else None
+    if found == REMOVAL_FORMAT:
+        root.child("format", None).fail(
+            "documents are being removed from this run, or that was interrupted and some of its files are new, others"
+            " old; `prep-shards forget` with this folder, and nothing else, completes it"
+        )
     if found != FORMAT:
         root.child("format", None).fail(
             f"found {found!r}, this version reads {FORMAT!r}; use the version that wrote it"

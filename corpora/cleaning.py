@@ -9,10 +9,11 @@ written with stay; HTML entities that were escaped twice are undone, but only wh
 """
 
 import re
+import unicodedata
 from functools import cache
 from typing import Any
 
-__all__ = ["BOILERPLATE_LINES", "BOILERPLATE_SENTENCES", "clean_line", "clean_text"]
+__all__ = ["BOILERPLATE_LINES", "BOILERPLATE_SENTENCES", "clean_line", "clean_text", "normalise_text"]
 
 # Printable ASCII without "&" and the punctuation of English typesetting: ftfy leaves such lines as they are (a test
 # proves it), and they are 96 % of English news.
@@ -77,6 +78,19 @@ def clean_text(text: str) -> str:
         if cleaned and not (kept and kept[-1] == cleaned) and not is_boilerplate(cleaned):
             kept.append(cleaned)
     return "\n".join(kept)
+
+
+def normalise_text(text: str) -> str:
+    """The uniform shape alone, for text whose encoding is certain and which is no web page: nothing is repaired.
+
+    >>> normalise_text("Cafe\\u0301\\xa0au  lait\\r\\n\\nAdvertisement â€œ")
+    'Café au lait\\nAdvertisement â€œ'
+    """
+    lines = (
+        _SPACES.sub(" ", unicodedata.normalize("NFC", _INVISIBLE.sub("", line))).strip(" ")
+        for line in _LINE_BREAKS.sub("\n", text).split("\n")
+    )
+    return "\n".join(line for line in lines if line)
 
 
 def is_boilerplate(line: str) -> bool:

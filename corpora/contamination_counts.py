@@ -143,9 +143,13 @@ def measure_tasks(index: ContaminationIndex) -> tuple[TaskCounts, ...]:
     sizes = []
     for number, task in [(None, ALL_TASKS), *enumerate(tasks)]:
         mine = np.ones(of_text.size, np.bool_) if number is None else of_text == number
-        n_ngrams = sum(np.unique(runs.hashes[mine[runs.texts]]).size for runs in (index.whole, index.short))
+        n_ngrams = sum(_count_distinct(runs.hashes[mine[runs.texts]]) for runs in (index.whole, index.short))
         sizes.append(TaskCounts(task, int(mine.sum()), int((n_words[mine] < MIN_WORDS).sum()), n_ngrams, 0, 0, 0, ()))
     return tuple(sizes)
+
+
+def _count_distinct(ascending: NDArray[np.uint64]) -> int:
+    return int(np.count_nonzero(ascending[1:] != ascending[:-1])) + bool(ascending.size)
 
 
 def _count_words(index: ContaminationIndex) -> NDArray[np.int64]:

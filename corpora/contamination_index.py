@@ -50,7 +50,6 @@ class Runs(NamedTuple):
     hashes: U64  # [runs], ascending
     texts: U32  # [runs], which text
     places: U32  # [runs], word of the text that the run begins with
-    bits: NDArray[np.uint8]  # a bit for each value that the top bits of a hash can have, set where a hash has it
 
 
 class ContaminationIndex(NamedTuple):
@@ -58,6 +57,7 @@ class ContaminationIndex(NamedTuple):
 
     whole: Runs  # of NGRAM_WORDS words, from texts of at least so many
     short: Runs  # of MIN_WORDS words, the first of a text that is too short for `whole`
+    bits: NDArray[np.uint8]  # a Bloom filter of the hashes of the MIN_WORDS that every run begins with
     letters: NDArray[np.uint8]  # UTF-8 of all texts' words, a space between two words
     borders: NDArray[np.int64]  # [texts + 1], bytes
     labels: NDArray[np.uint8]  # [texts], places in `names`
@@ -100,9 +100,13 @@ def build_index(
     n_words = np.array([words.count(" ") + 1 for _, _, words, _ in rows], np.int64)
     assert (np.diff(hashed.starts) == n_words).all(), "list_words and hash_words see different words"
     letters = [words.encode() for _, _, words, _ in rows]
+    whole, short = _whole_runs(hashed, phrases), _short_runs(hashed, [row[2] for row in rows], phrases)
+    grams = hash_ngrams(hashed, MIN_WORDS)
+    begins = [grams.hashes[grams.starts[runs.texts] + runs.places] for runs in (whole, short)]
     return ContaminationIndex(
-        _whole_runs(hashed, phrases),
-        _short_runs(hashed, [row[2] for row in rows], phrases),
+        whole,
+        short,
+        _make_bits(np.concatenate(begins)),
         np.frombuffer(b"".join(letters), np.uint8),
         np.cumsum([0, *map(len, letters)], dtype=np.int64),
         np.array([names.index(row[:2]) for row in rows], np.uint8),
@@ -112,11 +116,20 @@ def build_index(
 
 
 def find_hits(index: ContaminationIndex, texts: Sequence[str]) -> dict[int, Hits]:
-    """Which texts have words that the index knows, by their number in `texts`; those that have none are left out."""
+    """Which texts have words that the index knows, by their number in `texts`; those that have none are left out.
+
+    All runs of MIN_WORDS are hashed, and only those that some entry begins with, as far as `bits` can tell, are looked
+    up: so most texts cost their words' hashes and little more.
+    """
     words = hash_words(texts)
+    grams = hash_ngrams(words, MIN_WORDS)
+    maybe = _find_likely(index.bits, grams.hashes)
+    owners = np.searchsorted(grams.starts, maybe, "right") - 1
+    short = _look_up(index.short, grams.hashes[maybe], owners)
+    begins = maybe - grams.starts[owners] + words.starts[owners]
+    fits = begins + NGRAM_WORDS <= words.starts[owners + 1]
+    whole = _look_up(index.whole, _hash_runs_at(words, begins[fits]), owners[fits])
     none = np.empty(0, np.int64)
-    whole = _look_up(index.whole, hash_ngrams(words, NGRAM_WORDS))
-    short = _look_up(index.short, hash_ngrams(words, MIN_WORDS))
     return {number: Hits(whole.get(number, none), short.get(number, none)) for number in sorted({*whole, *short})}
 
 
@@ -128,6 +141,7 @@ def save_index(index: ContaminationIndex, stream: BinaryIO) -> None:
     np.savez(
         stream,
         head=np.frombuffer(json.dumps(head, sort_keys=True).encode(), np.uint8),
+        bits=index.bits,
         letters=index.letters,
         borders=index.borders,
         labels=index.labels,
@@ -149,8 +163,8 @@ def load_index(data: bytes, *, name: str = "the index") -> ContaminationIndex:
             whole, short = (_runs(*(arrays[f"{kind}_{field}"] for field in ("hashes", "texts", "places")))
                             for kind in ("whole", "short"))  # fmt: skip
             names = tuple((task, split) for task, split in head["names"])
-            places = (arrays["letters"], arrays["borders"], arrays["labels"])
-            return ContaminationIndex(whole, short, *places, names, head["meta"])
+            bits, letters, borders, labels = (arrays[name] for name in ("bits", "letters", "borders", "labels"))
+            return ContaminationIndex(whole, short, bits, letters, borders, labels, names, head["meta"])
     except (KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{name}: not an index of evaluation texts: {error}; {remedy}") from error
 
@@ -182,29 +196,52 @@ def _short_runs(hashed: HashedRuns, texts: Sequence[str], phrases: Sequence[str]
 
 
 def _runs(hashes: U64, texts: NDArray[Any], places: NDArray[Any]) -> Runs:
-    return Runs(hashes, texts.astype(np.uint32), places.astype(np.uint32), _make_bits(hashes))
+    return Runs(hashes, texts.astype(np.uint32), places.astype(np.uint32))
 
 
 def _make_bits(hashes: U64) -> NDArray[np.uint8]:
-    """A table that answers "not here" for 31 of 32 hashes with one look, where a binary search takes twenty."""
-    n_bits = 1 << max(16, (32 * hashes.size - 1).bit_length())
-    top = np.unique(hashes >> np.uint64(65 - n_bits.bit_length()))
-    bits = np.zeros(n_bits >> 3, np.uint8)
-    np.bitwise_or.at(bits, top >> np.uint64(3), np.uint8(1) << (top & np.uint64(7)).astype(np.uint8))
+    """A Bloom filter of two bits a hash: it says "not here" to all but 1 in 250 others, in two looks or mostly one.
+
+    A binary search takes twenty looks, each into another part of the memory.
+    """
+    log_bits = max(16, (32 * hashes.size - 1).bit_length())
+    bits = np.zeros(1 << (log_bits - 3), np.uint8)
+    for place in _bit_places(hashes, log_bits):
+        np.bitwise_or.at(bits, place >> 3, np.uint8(1) << (place & 7).astype(np.uint8))
     return bits
 
 
-def _look_up(runs: Runs, grams: HashedRuns) -> dict[int, NDArray[np.int64]]:
-    """Entries of `runs` by the text whose words have their hash, each once."""
-    if not runs.hashes.size or not grams.hashes.size:
+def _bit_places(hashes: U64, log_bits: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Two places from 0 to below 2^log_bits, from the first bits of each hash and from those behind them."""
+    first = hashes >> np.uint64(64 - log_bits)
+    second = (hashes << np.uint64(log_bits)) >> np.uint64(64 - log_bits)
+    return first.astype(np.int64), second.astype(np.int64)
+
+
+def _find_likely(bits: NDArray[np.uint8], hashes: U64) -> NDArray[np.int64]:
+    """Places of the hashes that may be among those that the filter was made of."""
+    log_bits = bits.size.bit_length() + 2
+    first = (hashes >> np.uint64(64 - log_bits)).astype(np.int64)
+    likely = np.flatnonzero((bits[first >> 3] >> (first & 7).astype(np.uint8)) & np.uint8(1))
+    _, second = _bit_places(hashes[likely], log_bits)
+    found: NDArray[np.int64] = likely[((bits[second >> 3] >> (second & 7).astype(np.uint8)) & np.uint8(1)) == 1]
+    return found
+
+
+def _hash_runs_at(words: HashedRuns, begins: NDArray[np.int64]) -> U64:
+    """The hashes of the runs of NGRAM_WORDS that begin at these words."""
+    rows = words.hashes[begins[:, None] + np.arange(NGRAM_WORDS)]
+    return hash_ngrams(HashedRuns(rows.ravel(), np.arange(begins.size + 1) * NGRAM_WORDS), NGRAM_WORDS).hashes
+
+
+def _look_up(runs: Runs, hashes: U64, owners: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+    """Entries of `runs` with these hashes, by the text that each hash is of, every entry once."""
+    if not hashes.size:
         return {}
-    top = grams.hashes >> np.uint64(62 - runs.bits.size.bit_length())
-    maybe = np.flatnonzero((runs.bits[top >> np.uint64(3)] >> (top & np.uint64(7)).astype(np.uint8)) & np.uint8(1))
-    first = np.searchsorted(runs.hashes, grams.hashes[maybe], "left")
-    last = np.searchsorted(runs.hashes, grams.hashes[maybe], "right")
+    first = np.searchsorted(runs.hashes, hashes, "left")
+    last = np.searchsorted(runs.hashes, hashes, "right")
     found = np.flatnonzero(last > first)
     entries: dict[int, list[NDArray[np.int64]]] = {}
-    owners = np.searchsorted(grams.starts, maybe[found], "right") - 1
-    for owner, begin, end in zip(owners.tolist(), first[found].tolist(), last[found].tolist(), strict=True):
+    for owner, begin, end in zip(owners[found].tolist(), first[found].tolist(), last[found].tolist(), strict=True):
         entries.setdefault(owner, []).append(np.arange(begin, end))
     return {owner: np.unique(np.concatenate(ranges)) for owner, ranges in entries.items()}

@@ -31,7 +31,7 @@ __all__ = ["MODES", "Cleaned", "DecontaminationRules", "Passage", "TaskCounts", 
            "find_passages"]  # fmt: skip
 
 MODES = ("mark", "cut", "drop")
-_BATCH = 64  # texts hashed at once: their arrays fit the processor's cache
+_BATCH = 128  # texts hashed at once: their arrays fit the processor's cache
 _SHOWN_CHARS = 200
 _MAX_SPACE_CHARS = 40  # how far white space is looked for: longer than words are
 _SPACES = re.compile(r"\s+")

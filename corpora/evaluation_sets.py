@@ -93,7 +93,7 @@ def _read_one(name: str, above: str, load: Callable[[], bytes]) -> tuple[Evaluat
         texts, n_incomplete = read_file(name, load(), task)
     except NotThisFormat as error:
         return EvaluationFile(name, "", "", 0, f"not recognised as {task}: {error}"), set()
-    note = f"{n_incomplete} rows lack a field" if n_incomplete else ""
+    note = f"{_count(n_incomplete, 'row')} without one of its fields" if n_incomplete else ""
     if not texts:
         note = f"not recognised as {task}: it holds no text"
     return EvaluationFile(name, task, split, len(texts), note), {EvaluationText(task, split, text) for text in texts}

@@ -47,7 +47,7 @@ from corpora.page_elements import (
     PageElement,
     carve_pages,
 )
-from corpora.page_xml import Site, make_url, read_head, read_site, read_text
+from corpora.page_xml import Site, make_url, read_head, read_site, read_timestamp
 from corpora.warc import normalise_date
 
 __all__ = ["WIKITEXT_MIME", "DumpLimits", "read_articles"]
@@ -65,7 +65,7 @@ class DumpLimits:
     """How much one page may cost."""
 
     page_bytes: int = 16 << 20  # as XML; MediaWiki takes 2 MiB of text, of which escaping makes at most six times
-    skip_bytes: int = 128 << 20  # inflated in search of the end of a page that is too large
+    skip_bytes: int = 32 << 20  # inflated in search of the end of a page that is too large
 
     def __post_init__(self) -> None:
         if self.page_bytes < 1 << 10 or self.skip_bytes < 0:
@@ -173,23 +173,22 @@ def _is_finished(window: Window, limits: DumpLimits) -> bool:
 def _carve_streams(
     window: Window, packing: _Packing, source: str, start: int, end: int, limits: DumpLimits
 ) -> Iterator[tuple[_Place, PageElement | LostPage]]:
-    position = packing.find_next(window, start, end) if start else 0
+    position: int | None = packing.find_next(window, start, end) if start else 0
     while position is not None and (position := skip_padding(window, position)) < end:
         feed = packing.open(window, position)
         tail = _Tail(feed)
         for item in _hold_back(tail, limits):
             yield _Place(source, position, item.position), item
-        if feed.outcome == COMPLETE:
-            after = skip_padding(window, feed.position)
-            if after >= window.size and tail.ends_after_page:
-                yield _Place(source, position, tail.n_bytes), LostPage(0, TRUNCATED, _NOT_FINISHED, b"")
-            elif after < window.size and not packing.looks_right(window, after):
-                lost = LostPage(0, DAMAGED, f"no {packing.name} stream starts here", b"")
-                yield _Place(source, after, 0), lost
-                after = packing.find_next(window, after, None)
-            position = after
-        else:
+        if feed.outcome != COMPLETE:
             position = packing.find_next(window, position + 1, None)
+            continue
+        after = skip_padding(window, feed.position)
+        if after >= window.size and tail.ends_after_page:
+            yield _Place(source, position, tail.n_bytes), LostPage(0, TRUNCATED, _NOT_FINISHED, b"")
+        position = after
+        if after < window.size and not packing.looks_right(window, after):
+            yield _Place(source, after, 0), LostPage(0, DAMAGED, f"no {packing.name} stream starts here", b"")
+            position = packing.find_next(window, after, None)
 
 
 class _Tail:
@@ -276,7 +275,7 @@ def _convert(place: _Place, item: PageElement | LostPage, site: Site) -> RawPage
         return _reject(place, url, "redirect", "")
     if b"<!" in item.xml:
         return _reject(place, url, BAD_PAGE, "the page holds a declaration or CDATA, which no export has")
-    fetched_at = normalise_date(read_text(item.xml).timestamp)
+    fetched_at = normalise_date(read_timestamp(item.xml))
     identity = _identify(place, url)
     return RawPage(identity, url, fetched_at, 200, WIKITEXT_MIME, "utf-8", item.xml, place.source, place.offset)
 

@@ -24,8 +24,13 @@ _TAIL_BYTES = 32  # kept between pieces: no mark is longer
 class Feed(Protocol):
     """Where the bytes come from: a plain file, or one compressed stream."""
 
-    outcome: str  # "" while there may be more, then how it ended
-    detail: str
+    @property
+    def outcome(self) -> str:
+        """ "" while there may be more, then how it ended."""
+        ...
+
+    @property
+    def detail(self) -> str: ...
 
     def read(self) -> bytes:
         """The next piece; b"" once `outcome` is set."""

@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import quote
 
-__all__ = ["PageHead", "PageText", "Site", "make_url", "read_head", "read_site", "read_text"]
+__all__ = ["PageHead", "PageText", "Site", "make_url", "read_head", "read_site", "read_text", "read_timestamp"]
 
 DEFAULT_HOST = "en.wikipedia.org"
 _BASE = re.compile(rb"<base>\s*https?://([A-Za-z0-9.-]+)(/[^<\s]*)?\s*</base>")
@@ -47,7 +47,6 @@ class PageText(NamedTuple):
     """A page's last revision."""
 
     title: str
-    timestamp: str  # as written
     model: str  # "wikitext", "" where the export does not say
     text: str  # wikitext; "" where there is none
 
@@ -94,14 +93,18 @@ def read_text(xml: bytes) -> PageText:
     if opening and not opening[0].endswith(b"/>"):
         close = last.find(b"</text>", opening.end())
         text = unescape(last[opening.end() : close if close >= 0 else len(last)])
-    before = last[: opening.start()] if opening else last
-    timestamp, model = _TIMESTAMP.search(before), _MODEL.search(last)
+    model = _MODEL.search(last)
     return PageText(
         title=unescape(title[1]).strip() if title else "",
-        timestamp=unescape(timestamp[1]) if timestamp else "",
         model=unescape(model[1]) if model else "",
         text=text,
     )
+
+
+def read_timestamp(xml: bytes) -> str:
+    """When the last revision was made, as written; "" where it does not say."""
+    found = _TIMESTAMP.search(xml, max(0, xml.rfind(b"<revision>")))
+    return unescape(found[1]) if found else ""
 
 
 def unescape(raw: bytes) -> str:

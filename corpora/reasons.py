@@ -51,6 +51,13 @@ REASONS: dict[str, str] = {
     "url_too_long": "The URL is longer than the limit.",
     "title_too_short": "The title is missing or too short.",
     "no_date": "The page does not say when it was published.",
+    # Dumps of MediaWiki (corpora.mediawiki_dump, corpora.wikipedia). The first two are damage.
+    "bad_page": "The page's XML is not what MediaWiki writes.",
+    "declares_entities": "The dump declares a document type, which no dump of MediaWiki does.",
+    "namespace": "The page is no article: it is in another namespace.",
+    "redirect": "The page only points to another one.",
+    "disambiguation": "The page lists what its title may mean.",
+    "content_model": "The page is code or data, not wikitext.",
     # Ranking
     "below_cut": "The document's score is below the cut.",
     # Links of submissions (corpora.submissions, corpora.openwebtext). The first three are damage.

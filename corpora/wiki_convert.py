@@ -33,8 +33,8 @@ _RANGES = {
     "to about": (" to about ", " to about "),
 }
 _REPEATS_SYMBOL = frozenset(("by", "x", "×", "*", "by(x)", "x(by)"))
-_INLINE_RANGE = re.compile(r"([+−-]?[\d.,]+(?:e[+-]?\d+)?)[ ]?(?:–|-|&ndash;)[ ]?([\d.,]+(?:e[+-]?\d+)?)", re.ASCII)
-_FRACTION = re.compile(r"(?:(\d+)(?:\+| +)|([+−-]))?(\d+)(?:/+|⁄)(\d+)", re.ASCII)
+_INLINE_RANGE = re.compile(r"([+−-]?[\d.,]{1,30}(?:e\d{1,2})?) ?(?:–|-|&ndash;) ?([\d.,]{1,30}(?:e\d{1,2})?)", re.ASCII)
+_FRACTION = re.compile(r"(?:(\d{1,15})(?:\+| +)|([+−-]))?(\d{1,15})(?:/{1,2}|⁄)(\d{1,15})", re.ASCII)
 _POWERS = {"thousand": "³", "million": "⁶", "billion": "⁹", "trillion": "¹²", "quadrillion": "¹⁵"}
 _DISPLAYS = {
     "or": (" or ", ""),
@@ -134,7 +134,7 @@ def _read_quantity(given: Sequence[str]) -> tuple[_Quantity | None, list[str]]:
     if unit is None:
         return None, []
     index += 1
-    units = (unit,)
+    units: tuple[Unit, ...] = (unit,)
     if len(values) == 1 and index + 1 < len(given):
         smaller, second = find_unit(given[index + 1]), _read_values(given[index])
         if smaller and second and len(second) == 1 and (unit.code, smaller.code) in COMPOSITES:

@@ -1,9 +1,19 @@
-"""Names of English Wikipedia's templates, as data: which are dropped quietly, which show one of their parameters.
+"""Names of English Wikipedia's templates, as data: which are dropped, and which show one of their parameters.
 
 The rule: a name is written in lower case, with spaces for underscores, as `corpora.wiki_templates` looks it up.
 """
 
-__all__ = ["BLOCKS", "BRACKETED", "CHARACTERS", "PREFIXED", "QUIET_NAMES", "QUIET_PREFIXES", "SHOWN"]
+__all__ = [
+    "BLOCKS",
+    "BRACKETED",
+    "CHARACTERS",
+    "NOTE_NAMES",
+    "NOTE_PREFIXES",
+    "PREFIXED",
+    "QUIET_NAMES",
+    "QUIET_PREFIXES",
+    "SHOWN",
+]
 
 
 def _names(text: str) -> list[str]:
@@ -54,9 +64,11 @@ disambiguation|plainlist|endplainlist|flatlist|endflatlist|stack|stack begin|sta
 imdb title|music samples|sample box start|sample box end|audio sample|chart|cnote|contains special characters
 contains indic text|under construction|update|globalize|wikipedia books|campaignbox|template doc|cuneiform
 """
-QUIET_NAMES = frozenset(_names(_NOTES + _MARKS_OF_EDITORS + _PRONUNCIATIONS + _FURNITURE))
+NOTE_NAMES = frozenset(_names(_NOTES + _MARKS_OF_EDITORS))
+NOTE_PREFIXES = ("cite ", "efn-", "#tag:ref", "sfn ")
+QUIET_NAMES = frozenset(_names(_PRONUNCIATIONS + _FURNITURE))
 QUIET_PREFIXES = (
-    *("cite ", "ipa-", "ipac-", "ipa/", "infobox", "taxobox", "navbox", "use ", "pp-", "efn-", "#tag:ref", "coord "),
+    *("ipa-", "ipac-", "ipa/", "infobox", "taxobox", "navbox", "use ", "pp-", "coord "),
     *("defaultsort:", "displaytitle:", "defaultcatsort:", "editnotice", "wikipedia:"),
 )
 

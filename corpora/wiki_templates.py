@@ -1,8 +1,8 @@
 """The templates of English Wikipedia that stand inside sentences: a name in, what to do with it out.
 
-The rule: what is not known here is not guessed: it is dropped and counted as a gap. Three kinds of answer: a function
-that renders the call, QUIET (dropped, and no reader of the sentence misses it: notes, marks of editors, pronunciations,
-boxes), or None for a template that is not known.
+The rule: what is not known here is not guessed: it is dropped and counted as a gap. The answers: a function that
+renders the call; a character to show; NOTE and QUIET, dropped, and no reader of the sentence misses them (notes and
+marks of editors; pronunciations, pictures and boxes, which leave separators behind); None for what is not known.
 """
 
 import re
@@ -16,6 +16,8 @@ from corpora.wiki_template_names import (
     BLOCKS,
     BRACKETED,
     CHARACTERS,
+    NOTE_NAMES,
+    NOTE_PREFIXES,
     PREFIXED,
     QUIET_NAMES,
     QUIET_PREFIXES,
@@ -23,9 +25,9 @@ from corpora.wiki_template_names import (
 )
 from corpora.wiki_words import WORD_TEMPLATES, render_language
 
-__all__ = ["QUIET", "find_template"]
+__all__ = ["NOTE", "QUIET", "find_template"]
 
-QUIET = "quiet"
+NOTE, QUIET = "note", "quiet"
 
 _FUNCTION = re.compile(r"(formatnum|lc|uc|lcfirst|ucfirst|plural|#language|nse)\s*:(.*)", re.DOTALL)
 
@@ -121,14 +123,16 @@ _FUNCTIONS: dict[str, Callable[[str], str]] = {
 
 
 def find_template(name: str) -> Handler | str | None:
-    """What to do with a template of this name (lower case): a function, QUIET, a character to show, or None.
+    """What to do with a template of this name (lower case): see the module.
 
     >>> find_template("snd"), find_template("cite web"), find_template("no such template")
-    (' – ', 'quiet', None)
+    (' – ', 'note', None)
     """
     handler = _TEMPLATES.get(name)
     if handler:
         return handler
+    if name in NOTE_NAMES or name.startswith(NOTE_PREFIXES):
+        return NOTE
     if name in QUIET_NAMES or name.startswith(QUIET_PREFIXES):
         return QUIET
     if name in CHARACTERS:

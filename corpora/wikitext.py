@@ -43,7 +43,6 @@ class Rendered(NamedTuple):
     gaps: int  # places in them where something was dropped that belonged to a sentence
 
 
-_QUOTES = re.compile(r"''+")
 _RAISED = re.compile(r"<(su[pb])(?:\s[^<>]*)?>([^<>\n]{0,80})</\1\s*>", re.IGNORECASE)
 _RUBY = re.compile(r"<(r[tp])(?:\s[^<>]*)?>[^<>\n]{0,80}</\1\s*>", re.IGNORECASE)
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]{0,20})(?:[\s/][^<>]*)?>")
@@ -83,17 +82,12 @@ def render_wikitext(wikitext: str, *, title: str = "") -> Rendered:
     Rendered(paragraphs=('A dog is 10 kilograms (22 lb), or.',), gaps=1)
     """
     text = remove_opaque("\n" + CONTROLS.sub("", wikitext))
-    text = _QUOTES.sub(_keep_apostrophes, text)
+    # Four apostrophes are one and bold, six the same with bold italics.
+    text = text.replace("'''''", "").replace("'''", "").replace("''", "")
     text = render_brackets(text, title=title)
     if "<" in text:
         text = _render_tags(text)
     return _choose_lines(text)
-
-
-def _keep_apostrophes(found: re.Match[str]) -> str:
-    """Four are an apostrophe and bold, six and more the same with bold italics."""
-    n_quotes = found.end() - found.start()
-    return "'" if n_quotes == 4 or n_quotes > 5 else ""
 
 
 def _render_tags(text: str) -> str:
@@ -189,9 +183,9 @@ def _choose_lines(text: str) -> Rendered:
 _DROPPED = re.compile(
     r"(?:\b(?:pronounced|pronunciation)(?: as)?:?)?[ ,;:]*[\x01-\x03](?:[ ,;:\x01-\x03]|(?:or|and) (?=[\x01-\x03]))*"
 )
-_EMPTY_BRACKETS = re.compile(r" ?(?:\([ ,;:/–-]*\)|\[[ ,;:]*\]|（\s*）)")
+_EMPTY_BRACKETS = re.compile(r" (?:\([ ,;:/–-]*\)|\[[ ,;:]*\])")  # after a space: "main()" is a name
 _SPACES = re.compile(r"[ \t\xa0\u2009\u202f]{2,}")
-_SPACE_BEFORE = re.compile(r" +(?=[,;.!?)](?:\s|$))")
+_SPACE_BEFORE = re.compile(r" +(?=[,;.)](?:\s|$))|(?<=\() +")
 
 
 def _finish_paragraph(text: str) -> tuple[str, int]:
@@ -205,19 +199,17 @@ def _finish_paragraph(text: str) -> tuple[str, int]:
         return "", 0
     text = _tidy(text)
     if "&" in text:
-        text = html.unescape(text)
-        text = CONTROLS.sub("", text).replace("\n", " ")
+        text = CONTROLS.sub("", html.unescape(text)).replace("\n", " ")
     text = _SPACES.sub(" ", text).strip()
+    text = _SPACE_BEFORE.sub("", _EMPTY_BRACKETS.sub("", text) if "(" in text or "[" in text else text)
     return (text, gaps) if any(char.isalnum() for char in text) else ("", 0)
 
 
 def _tidy(text: str) -> str:
-    """The text without marks, and without the separators and brackets that what was dropped leaves behind."""
+    """The text without marks, and without the separators that what was dropped leaves behind."""
     if not any(mark in text for mark in _NOT_SHOWN):
         return text
-    text = _DROPPED.sub(_close_gap, text)
-    text = _EMPTY_BRACKETS.sub("", text)
-    return _SPACE_BEFORE.sub("", text)
+    return _DROPPED.sub(_close_gap, text)
 
 
 def _close_gap(found: re.Match[str]) -> str:

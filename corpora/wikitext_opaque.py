@@ -7,13 +7,14 @@ An element that is never closed loses its tag and nothing else; so does a note i
 
 import re
 
-from corpora.wikitext_marks import FORMULA, GAP, NOTHING
+from corpora.wikitext_marks import FORMULA, GAP, NOTHING, close_up
 
 __all__ = ["remove_opaque"]
 
 # What is left in the place of an element with its content.
 _REPLACEMENTS = {
-    **dict.fromkeys(("ref", "references", "templatestyles", "indicator", "section", "maplink"), NOTHING),
+    **dict.fromkeys(("references", "indicator", "maplink"), NOTHING),
+    **dict.fromkeys(("ref", "templatestyles", "section"), ""),
     **dict.fromkeys(("math", "chem", "ce"), FORMULA),
     **dict.fromkeys(("hiero", "score"), GAP),
     **dict.fromkeys(
@@ -50,17 +51,24 @@ def remove_opaque(text: str) -> str:
             continue
         content = tag_end + 1
         if text[tag_end - 1] == "/":
-            parts.append("" if name == "nowiki" else _REPLACEMENTS[name])
+            _append(parts, _REPLACEMENTS[name], text, content)
             done = content
             continue
         closing = _find_closing(text, name, content, closings)
         if closing is None or (name == "ref" and _OTHER_NOTE.search(text, content, closing.start())):
             done = content
             continue
-        parts.append(_replace(name, text[opening.end() : content], text[content : closing.start()]))
         done = closing.end()
+        _append(parts, _replace(name, text[opening.end() : content], text[content : closing.start()]), text, done)
     parts.append(text[done:])
     return "".join(parts)
+
+
+def _append(parts: list[str], replacement: str, text: str, position: int) -> None:
+    if replacement:
+        parts.append(replacement)
+    else:
+        close_up(parts, text, position)
 
 
 def _find_closing(text: str, name: str, position: int, known: dict[str, re.Match[str] | None]) -> re.Match[str] | None:

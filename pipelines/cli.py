@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 PIPELINES = {
+    "books_wiki": "books and Wikipedia, from folders of books and dumps of MediaWiki",
     "ccnews": "English news from CC-NEWS WARC files",
     "openwebtext": "pages that submissions of Reddit link to",
     "stories": "pages of Common Crawl that are most like questions of commonsense reasoning",

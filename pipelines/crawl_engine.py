@@ -44,8 +44,9 @@ class Host(NamedTuple):
 class Crawl:
     """All that the partitions of one process share."""
 
-    def __init__(self, folder: Path, settings: FetchSettings, watch: Watch) -> None:
+    def __init__(self, folder: Path, settings: FetchSettings, watch: Watch, *, patience_s: float = 0.0) -> None:
         self._settings = settings
+        self._patience_s = patience_s  # with another process that has the partition
         self._watch = watch
         self._stack = ExitStack()
         clock = SharedClock(folder / "crawl.clock")
@@ -71,7 +72,7 @@ class Crawl:
 
     async def _fetch_part(self, part: Part, fingerprint: str) -> PartSummary:
         async with self._parts:
-            with hold(part.lock):
+            with hold(part.lock, patience_s=self._patience_s):
                 finished = read_part(part)
                 if finished is not None:
                     self._watch(None, finished.n_tasks)

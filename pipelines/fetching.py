@@ -13,32 +13,21 @@ the order of their text.
 """
 
 import argparse
-import asyncio
-import contextlib
-import resource
-import shutil
-import signal
-import sys
-import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.metrics.metric import Metrics
 
-from pipelines.crawl_engine import Crawl
-from pipelines.crawl_journal import Part, PartSummary, hold, read_part
-from pipelines.crawl_outcomes import FETCHED, OUTCOMES
+from pipelines.crawl_journal import Part, PartSummary, read_part
+from pipelines.crawl_outcomes import OUTCOMES
 from pipelines.crawl_progress import CrawlProgress
+from pipelines.crawl_run import FetchSummary, StoppedError, fetch_urls, run_parts, summarize
 from pipelines.crawl_settings import FetchSettings, FetchTask, read_hosts_file
 from pipelines.crawl_tasks import (
     TaskSet,
     check_place,
     clean_task,
     partition_of,
-    plan_tasks,
     site_of_url,
     task_path,
     write_tasks,
@@ -47,114 +36,11 @@ from pipelines.extract_stage import exit_with_driver
 
 __all__ = [
     "OUTCOMES", "FetchPartitions", "FetchSettings", "FetchSummary", "FetchTask", "FetchUrls", "StoppedError",
-    "add_fetch_flags", "fetch_urls", "read_fetch_settings",
+    "add_fetch_flags", "fetch_urls", "read_fetch_settings", "summarize",
 ]  # fmt: skip
 
 BEAM_PARTITIONS = 64  # where the settings name no number
-
-
-class FetchSummary(NamedTuple):
-    """What a finished crawl holds."""
-
-    n_tasks: int
-    n_fetched: int
-    outcomes: tuple[tuple[str, int], ...]  # (outcome, tasks), sorted
-    n_bytes: int  # of the fetched bodies, as sent
-    warcs: tuple[str, ...]  # paths, sorted
-    tables: tuple[str, ...]  # paths of the outcomes, one per partition
-
-
-class StoppedError(SystemExit):
-    """A crawl was interrupted by a signal; how to go on was said on stderr."""
-
-
-def fetch_urls(
-    tasks: Iterable[FetchTask], folder: str | Path, settings: FetchSettings, *, name: str, progress: bool = True
-) -> FetchSummary:
-    """Fetches what has no outcome yet and says what the crawl of that name holds.
-
-    Raises ValueError where the tasks are not those that this crawl was begun with, OSError where the disk fails or
-    another process is at it, and StoppedError, a SystemExit, after Ctrl-C or SIGTERM.
-    """
-    place = check_place(folder, name)
-    with hold(place / f"{name}.work.lock"):
-        plan = plan_tasks(tasks, place, settings, name=name)
-        parts = [Part(place, name, number) for number in range(plan.n_partitions)]
-        shown = CrawlProgress(plan.n_tasks, shown=progress)
-        try:
-            summaries = _run(place, settings, [(part, "") for part in parts], shown)
-        finally:
-            shown.close()
-        shutil.rmtree(place / f"{name}.work", ignore_errors=True)
-    return summarize(summaries, place, name=name)
-
-
-def summarize(summaries: Iterable[PartSummary], folder: str | Path, *, name: str) -> FetchSummary:
-    """The sum of a crawl's partitions."""
-    place, counts, n_bytes = Path(folder), Counter[str](), 0
-    warcs: list[str] = []
-    tables: list[str] = []
-    for summary in summaries:
-        counts.update(dict(summary.outcomes))
-        n_bytes += summary.n_bytes
-        warcs += [str(place / warc) for warc in summary.warcs]
-        tables.append(str(Part(place, name, summary.partition).table))
-    pairs = tuple(sorted(counts.items()))
-    return FetchSummary(counts.total(), counts[FETCHED], pairs, n_bytes, tuple(sorted(warcs)), tuple(sorted(tables)))
-
-
-def _run(
-    place: Path, settings: FetchSettings, parts: list[tuple[Part, str]], shown: CrawlProgress
-) -> list[PartSummary]:
-    _allow_sockets(settings.n_connections)
-
-    async def crawl() -> list[PartSummary]:
-        return await Crawl(place, settings, shown.add).run(parts)
-
-    if threading.current_thread() is not threading.main_thread():
-        return asyncio.run(crawl())
-    with _stopping() as received, asyncio.Runner() as runner:
-        task = runner.get_loop().create_task(crawl())
-        for number in (signal.SIGINT, signal.SIGTERM):
-            runner.get_loop().add_signal_handler(number, _stop, number, received, task)
-        try:
-            return runner.get_loop().run_until_complete(task)
-        except asyncio.CancelledError:
-            word = "interrupted" if received[0] == signal.SIGINT else "stopped"
-            sys.stderr.write(
-                f"\n{word}: {shown.n_done:,} URLs have their outcome and are kept; the same command goes on from here\n"
-            )
-            raise StoppedError(128 + received[0]) from None
-
-
-@contextlib.contextmanager
-def _stopping() -> Iterator[list[int]]:
-    """Collects signals, and gives them back to whom they belonged."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield []
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-
-
-def _stop(number: int, received: list[int], task: "asyncio.Task[object]") -> None:
-    received.append(number)
-    task.cancel()
-
-
-def _allow_sockets(n_connections: int) -> None:
-    """Raises the soft limit of open files as far as it may be and must be."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = n_connections + 512
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        if allowed < wanted:
-            raise ValueError(
-                f"{n_connections} connections need {wanted} open files, but {hard} are allowed: raise the limit"
-                " (ulimit -n) or say --fetch-connections with a smaller number"
-            )
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+_ZOMBIE_S = 3600.0  # a worker that its runner has given up may still be at a partition; its successor waits
 
 
 class FetchUrls(beam.PTransform):
@@ -180,8 +66,8 @@ class FetchUrls(beam.PTransform):
         return summaries
 
 
-def _with_partition(task: tuple[str, str], n_partitions: int) -> tuple[int, tuple[str, str]]:
-    return partition_of(site_of_url(task[0]), n_partitions), (task[0], task[1])
+def _with_partition(task: FetchTask, n_partitions: int) -> tuple[int, tuple[str, str]]:
+    return partition_of(site_of_url(task.url), n_partitions), (task.url, task.key)
 
 
 class FetchPartitions(beam.DoFn):
@@ -208,7 +94,9 @@ class FetchPartitions(beam.DoFn):
             yield finished
             return
         fingerprint = _lay_out(part, tasks, found, finished)
-        (summary,) = _run(part.folder, self.settings, [(part, fingerprint)], CrawlProgress(len(tasks), shown=False))
+        (summary,) = run_parts(
+            part.folder, self.settings, [(part, fingerprint)], CrawlProgress(len(tasks), shown=False)
+        )
         for outcome, n_tasks in summary.outcomes:
             Metrics.counter("fetch", outcome).inc(n_tasks)
         yield summary
@@ -252,6 +140,9 @@ def add_fetch_flags(parser: argparse.ArgumentParser) -> None:
                        help="leave a host alone whose robots.txt asks for a longer delay")  # fmt: skip
     group.add_argument("--fetch-max-retry-after", type=float, default=default.max_retry_after_s, metavar="SECONDS",
                        help="leave a host alone that asks to come back later than this")  # fmt: skip
+    group.add_argument("--fetch-partitions", type=int, default=default.n_partitions, metavar="N",
+                       help="parts that the hosts are divided into, at most 256, each fetched by one worker; 0: by the"
+                            " number of URLs")  # fmt: skip
     group.add_argument("--fetch-media-types", default=",".join(default.media_types), metavar="TYPES",
                        help="beginnings of media types to fetch, with commas between; all: whatever comes")  # fmt: skip
     group.add_argument("--fetch-hosts-file", default="", metavar="FILE",
@@ -277,6 +168,7 @@ def read_fetch_settings(flags: argparse.Namespace) -> FetchSettings:
         retries=flags.fetch_retries,
         max_crawl_delay_s=flags.fetch_max_crawl_delay,
         max_retry_after_s=flags.fetch_max_retry_after,
+        n_partitions=flags.fetch_partitions,
         media_types=() if types == "all" else tuple(filter(None, types.replace(" ", "").split(","))),
         hosts=read_hosts_file(flags.fetch_hosts_file) if flags.fetch_hosts_file else (),
         allow_addresses=tuple(flags.fetch_allow_address),

@@ -18,7 +18,7 @@ from corpora.near_duplicates import NearDuplicateRules
 from corpora.shingles import mix64
 from pipelines.deduplication import Candidate, Loser
 from pipelines.near_rows import PLACE, STATE, TALLY
-from pipelines.near_state import write_dropped, write_edges
+from pipelines.near_state import write_edges
 from pipelines.near_verification import edge_ids
 from pipelines.packed import PackedRows, id_partition, unpack, windowed
 
@@ -141,19 +141,11 @@ class NameLosers(beam.DoFn):
 
 
 class DropLosers(beam.DoFn):
-    """(part name, its candidates and near-duplicate losers) -> candidates that are kept; on STATE who was dropped."""
-
-    def __init__(self, *, output: str) -> None:
-        self.output = output
+    """(part name, its candidates and losers) -> candidates that are kept."""
 
     def process(self, element: Any) -> Iterator[Any]:
-        part_name, groups = element
-        losers = [Loser(*loser) for loser in groups["losers"]]
-        lost = {loser.document_id for loser in losers}
-        if losers:
-            rows = [(loser.document_id, loser.kept_id, float(loser.similarity or 0)) for loser in losers]
-            yield beam.pvalue.TaggedOutput(STATE, tuple(write_dropped(self.output, part_name, rows)))
-        for candidate in groups["kept"]:
+        lost = {Loser(*loser).document_id for loser in element[1]["losers"]}
+        for candidate in element[1]["kept"]:
             if Candidate(*candidate).document_id not in lost:
                 yield candidate
 

@@ -77,17 +77,17 @@ class RemoveNearDuplicates(beam.PTransform):
         pairs = self._find_pairs(rows.main)
         verified = self._verify(files, rows.places, pairs)
         chosen = self._choose(verified.edges, rows.places)
-        outcome = (
+        survivors = (
             {
                 "kept": kept | "Key candidates by part" >> beam.Map(_by_part),
                 "losers": chosen.losers,
             }
             | "Bring candidates and losers together" >> beam.CoGroupByKey()
-            | "Drop near-duplicates" >> beam.ParDo(DropLosers(output=self.output)).with_outputs(STATE, main="kept")
+            | "Drop near-duplicates" >> beam.ParDo(DropLosers())
         )
         tallies = (*rows.tallies, *pairs.tallies, *verified.tallies, *chosen.tallies)
-        state = (*rows.state, *chosen.state, outcome[STATE]) | "All state of near-duplicates" >> beam.Flatten()
-        return NearDuplicates(outcome.kept, chosen.losers, self._report(tallies, pairs.largest), state)
+        state = (*rows.state, *chosen.state) | "All state of near-duplicates" >> beam.Flatten()
+        return NearDuplicates(survivors, chosen.losers, self._report(tallies, pairs.largest), state)
 
     def _make_rows(self, files: Any, kept: Any) -> "_Rows":
         """Keys of all documents, of this run and of the earlier ones."""

@@ -1,9 +1,9 @@
 """What a run leaves for later runs under `state/`, so that their documents are compared with its own.
 
     state/deduplication.json       the rules, the versions of all hashing, and which runs this one was made against
-    state/exact-NNNNN.parquet      exact keys and the kept document that each leads to
+    state/exact-NNNNN.parquet      exact keys and the document that each belongs to
     state/keys-PART.parquet        near-duplicate keys of the documents that exact deduplication kept
-    state/dropped-PART.parquet     which of them were dropped as near-duplicates, and for whom
+    state/dropped-PART.parquet     which documents were dropped as duplicates, and for whom
     state/edges-NNNNN.parquet      all verified pairs
 
 Nothing here is ever rewritten by a later run. Runs whose rules or hashes differ are never mixed: `open_earlier_runs`
@@ -38,7 +38,8 @@ DROPPED_SCHEMA = pa.schema(
     [
         pa.field("document_id", pa.binary(16), nullable=False),
         pa.field("kept_id", pa.binary(16), nullable=False),
-        pa.field("similarity", pa.float64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("similarity", pa.float64()),  # of near-duplicates
     ]
 )
 EDGE_SCHEMA = pa.schema(
@@ -51,9 +52,9 @@ EDGE_SCHEMA = pa.schema(
 )
 EXACT_SCHEMA = pa.schema(
     [
-        pa.field("step", pa.string(), nullable=False),  # which rule the key belongs to
+        pa.field("step", pa.uint8(), nullable=False),  # which rule the key belongs to
         pa.field("key", pa.binary(16), nullable=False),
-        pa.field("kept_id", pa.binary(16), nullable=False),
+        pa.field("document_id", pa.binary(16), nullable=False),  # the first that had it; it may have been dropped since
     ]
 )
 
@@ -141,7 +142,16 @@ def earlier_parts(folder: str, *, epoch: int) -> list[EarlierPart]:
 
 def exact_files(folder: str) -> list[str]:
     """Paths of an earlier run's exact keys, from its manifest."""
-    return [join(folder, name) for name in _listed_files(_read_manifest(folder)[0]) if name.startswith(_EXACT)]
+    return _paths(folder, _EXACT)
+
+
+def dropped_files(folder: str) -> list[str]:
+    """Paths of the files that say which documents of an earlier run were dropped, from its manifest."""
+    return _paths(folder, _DROPPED)
+
+
+def _paths(folder: str, prefix: str) -> list[str]:
+    return [join(folder, name) for name in _listed_files(_read_manifest(folder)[0]) if name.startswith(prefix)]
 
 
 def write_description(folder: str, description: Mapping[str, object]) -> FileEntry:
@@ -188,15 +198,15 @@ def read_keys(part: EarlierPart, rules: NearDuplicateRules) -> Iterator[KeyTable
             yield KeyTable(ids, batch["order"].to_numpy(), batch["n_chars"].to_numpy(), keys, has_words)
 
 
-def write_dropped(folder: str, part_name: str, rows: Iterable[tuple[bytes, bytes, float]]) -> FileEntry:
-    """Writes which documents of a part were dropped as near-duplicates."""
+def write_dropped(folder: str, part_name: str, rows: Iterable[tuple[bytes, bytes, str, float | None]]) -> FileEntry:
+    """Writes which documents of a part were dropped as duplicates: (id, id of the kept one, reason, similarity)."""
     columns = zip(*sorted(rows), strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, DROPPED_SCHEMA, strict=True)]
     return write_table(folder, f"{_DROPPED}{part_name}.parquet", pa.table(arrays, schema=DROPPED_SCHEMA))
 
 
 def read_dropped_ids(part: EarlierPart) -> NDArray[np.uint64]:
-    """First halves of the ids of the documents of a part that were dropped as near-duplicates."""
+    """First halves of the ids of the documents of a part that were dropped as duplicates."""
     if not part.has_dropped:
         return np.empty(0, np.uint64)
     with open_read(join(part.folder, f"{_DROPPED}{part.name}.parquet")) as stream:
@@ -220,17 +230,27 @@ def write_edges(folder: str, number: int, edges: NDArray[Any]) -> FileEntry:
     return write_table(folder, f"{_EDGES}{number:05d}.parquet", table)
 
 
-def write_exact(folder: str, number: int, rows: Iterable[tuple[str, bytes, bytes]]) -> FileEntry:
-    """Writes exact keys and the kept documents they lead to."""
-    columns = zip(*sorted(rows), strict=True)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, EXACT_SCHEMA, strict=True)]
-    return write_table(folder, f"{_EXACT}{number:05d}.parquet", pa.table(arrays, schema=EXACT_SCHEMA))
+def write_exact(folder: str, number: int, rows: NDArray[Any]) -> FileEntry:
+    """Writes exact keys, EXACT_ROWs, and the document that each belongs to."""
+    columns = [rows["step"].copy(), _binary(rows["key"].tobytes(), 16), _binary(rows["kept"].tobytes(), 16)]
+    table = pa.table([pa.array(columns[0]), *columns[1:]], schema=EXACT_SCHEMA)
+    table = table.sort_by([("step", "ascending"), ("key", "ascending")])
+    return write_table(folder, f"{_EXACT}{number:05d}.parquet", table)
 
 
-def read_exact(path: str) -> Iterator[tuple[str, bytes, bytes]]:
-    """(step, key, id of the kept document) of a file of exact keys."""
+def read_exact(path: str) -> Iterator[tuple[int, bytes, bytes]]:
+    """(step, key, id) of a file of exact keys."""
+    yield from _read_rows(path)
+
+
+def read_dropped(path: str) -> Iterator[tuple[bytes, bytes]]:
+    """(document id, id of the kept document that stands for it) of a file of dropped documents."""
+    yield from _read_rows(path, ["document_id", "kept_id"])
+
+
+def _read_rows(path: str, columns: list[str] | None = None) -> Iterator[Any]:
     with open_read(path) as stream:
-        for batch in pq.ParquetFile(stream, page_checksum_verification=True).iter_batches():
+        for batch in pq.ParquetFile(stream, page_checksum_verification=True).iter_batches(columns=columns):
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 

@@ -29,6 +29,8 @@ class PackedRows:
 
     def add(self, partitions: NDArray[Any], rows: NDArray[Any]) -> None:
         """Rows and the partition of each."""
+        if not rows.size:
+            return
         self._partitions.append(partitions.astype(np.uint32))
         self._rows.append(rows)
         self._n_bytes += rows.nbytes

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from corpora import ccnews, openwebtext, stories
+from corpora import books, ccnews, openwebtext, stories, wikipedia
 from corpora.targets import PublishedTargets
 from pipelines.settings import ANY_KIND
 
 _TARGETS: dict[str, Mapping[str, PublishedTargets]] = {
+    "books_wiki": {"books": books.TARGETS, "wikipedia": wikipedia.TARGETS},
     "ccnews": {ANY_KIND: ccnews.TARGETS},
     "openwebtext": {ANY_KIND: openwebtext.TARGETS},
     "stories": {ANY_KIND: stories.TARGETS},

@@ -206,14 +206,12 @@ def make_cut(search: Any, *, keep: float) -> Any:
     return Cut(score, found.n_scored, found.n_above + found.n_alike, found.best)
 
 
-def describe_cut(cut: Any, *, keep: float, warning: str) -> tuple[str, dict[str, object]]:
-    """Name and plain value for the report."""
-    score, n_scored, n_kept, best = cut
-    plain: dict[str, object] = {
-        "share_asked_for": keep,
-        "lowest_score_kept": score,
-        "highest_score": best,
-        "documents_scored": n_scored,
-        "documents_at_or_above_the_cut": n_kept,
+def describe_cut(made: Any) -> tuple[str, dict[str, object]]:
+    """Name and plain values for the report."""
+    cut = Cut(*made)
+    return "cut", {
+        "documents_scored": cut.n_scored,
+        "documents_at_or_above_the_cut": cut.n_kept,  # duplicates are dropped afterwards
+        "lowest_score_kept": cut.score,
+        "highest_score": cut.best,
     }
-    return "cut", plain | ({"warning": warning} if warning else {})

@@ -193,6 +193,7 @@ LISTED = (NAME, ["shards", 0, "lineage", "name"], ["documents", 0, "name"], ["re
 EDITS = [
     (["format"], "shardmill-manifest-2", r"at format: found 'shardmill-manifest-2'"),
     (["format"], ..., r"at format: found None"),
+    (["format"], "shardmill-removal-1", r"at format: documents are being removed from this run.*prep-shards forget"),
     (["books"], ..., r"at books: this key is missing"),
     (["extra"], 1, r"at extra: unknown key"),
     (["shards", 0, "lineage"], ..., r"at shards\[0\].lineage: this key is missing"),

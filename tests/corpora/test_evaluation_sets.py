@@ -120,7 +120,7 @@ def test_published_oddities_are_read() -> None:
         EvaluationText("QQP", "test", "How?"),
         EvaluationText("QQP", "test", "Why?"),
     }
-    assert [file.note for file in sets.files if file.note] == ["1 rows lack a field"]
+    assert [file.note for file in sets.files if file.note] == ["1 row without one of its fields"]
 
 
 def test_copies_in_rows_are_read_like_the_originals() -> None:
@@ -213,7 +213,7 @@ def test_odd_trees_are_counted_and_not_crashed_on() -> None:
     odd = [{}, 5, {"paragraphs": [{"context": "A context.", "qas": [{"question": "Who?"}, {"id": 3}]}, "x"]}]
     sets = read({"dev-v2.0.json": json.dumps({"version": "v2.0", "data": odd}).encode()})
     assert texts_of(sets, "SQuAD", "dev") == ["A context.", "Who?"]
-    assert sets.files[0].note.endswith("rows lack a field")
+    assert sets.files[0].note.endswith("rows without one of its fields")
 
 
 def test_xml_of_others_cannot_read_files(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpora.shingles import describe_hashing, hash_ngrams, hash_words, shingle_sets
@@ -62,6 +62,7 @@ def fold(hashes: list[int]) -> int:
     return value
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_words_are_those_of_a_regular_expression_over_folded_text(texts):
     words = hash_words(texts)
@@ -70,6 +71,7 @@ def test_words_are_those_of_a_regular_expression_over_folded_text(texts):
     ]
 
 
+@settings(deadline=None)
 @given(TEXTS, st.integers(1, 8), st.booleans())
 def test_ngrams_are_those_of_each_text_on_its_own(texts, n, short_texts):
     grams = hash_ngrams(hash_words(texts), n, short_texts=short_texts)
@@ -135,6 +137,7 @@ def test_an_ngram_has_at_least_one_word():
         hash_ngrams(hash_words(["a b"]), 0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("ab ", max_size=60), max_size=5))
 def test_shingle_sets_are_sorted_and_distinct(texts):
     grams = hash_ngrams(hash_words(texts), 5, short_texts=True)

@@ -1,0 +1,192 @@
+"""Killed at any step, forgetting leaves the old run, or the new one, or what the same command completes.
+
+The kills are real: a child process ends itself with SIGKILL right before its n-th change to the file system, for
+every n there is. Python tells an audit hook of each such change before it is made.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bpe.errors import ShardError
+from bpe.manifest import load_manifest
+from inspection.run_folder import RunFolder
+from inspection.verify import verify_run
+from pipelines.inputs import InputFile
+from pipelines.prep_shards import main
+from pipelines.runs import check_output, find_finished_run
+
+# Kills forks of itself, so that the imports are paid for once: [steps] -> [[step, was killed]].
+KILLER = """
+import json, os, shutil, signal, sys
+from pipelines.prep_shards import main
+
+template, folder, first, last, *words = json.loads(sys.argv[1])
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+def die_before(step, root):
+    seen = 0
+    def hook(event, arguments):
+        nonlocal seen
+        changes = event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir") or (
+            event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES
+        )
+        # rmtree works with names relative to open folders, so every removal counts
+        if changes and (event in ("os.remove", "os.rmdir") or str(arguments[0]).startswith(root)):
+            if seen == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            seen += 1
+    sys.addaudithook(hook)
+
+killed = []
+for step in range(first, last):
+    run = os.path.join(folder, f"step-{step:03d}")
+    shutil.copytree(template, run)
+    child = os.fork()
+    if child == 0:
+        die_before(step, run)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os._exit(main(["forget", run, *words]))
+    status = os.waitpid(child, 0)[1]
+    killed.append(os.WIFSIGNALED(status))
+    if not killed[-1]:
+        assert os.waitstatus_to_exitcode(status) == 0, status
+        break
+print(json.dumps(killed))
+"""
+
+
+def kill_at_each_step(template: Path, folder: Path, *words: str, first: int = 0) -> list[Path]:
+    """Copies of a run in which the command was killed before its n-th change; the last is the one that was not."""
+    folder.mkdir()
+    argument = json.dumps([str(template), str(folder), first, 1_000, *words])
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, argument], cwd=Path(__file__).parents[2], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    killed = json.loads(done.stdout.splitlines()[-1])
+    assert killed[-1] is False
+    assert all(killed[:-1])
+    return sorted(folder.iterdir())
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """sha256 of every file outside of work/, which is nobody's business."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {name: digest for name, digest in names.items() if not name.startswith("work/")}
+
+
+def state_of(folder: Path, old: dict[str, str], new: dict[str, str]) -> str:
+    """old, new, or half: what a reader finds."""
+    try:
+        manifest = load_manifest(folder)
+    except ShardError as error:
+        assert "prep-shards forget" in str(error)
+        return "half"
+    assert list(verify_run(RunFolder(folder, manifest), quick=False)) == []
+    found = tree(folder)
+    assert found in (old, new)
+    return "old" if found == old else "new"
+
+
+@pytest.fixture
+def request_words(little_corpus) -> list[str]:
+    """Something from two of three parts and most shards, and all of a third part, so that files come and go."""
+    documents, _ = little_corpus
+    whole = [one.document_id.hex() for one in documents if one.source.endswith("-0.warc.gz")]
+    return ["--url", documents[1].url, *(word for one in whole for word in ("--document-id", one))]
+
+
+def test_a_kill_at_any_step_leaves_what_the_same_command_completes(
+    little_corpus, write_corpus, request_words, tmp_path: Path, capsys
+):
+    write_corpus(tmp_path / "run", *little_corpus)
+    old = tree(tmp_path / "run")
+    copies = kill_at_each_step(tmp_path / "run", tmp_path / "killed", *request_words)
+    new = tree(copies[-1])
+    states = [state_of(copy, old, new) for copy in copies]
+    assert [state for k, state in enumerate(states) if k == 0 or state != states[k - 1]] == ["old", "half", "new"]
+    assert states.count("half") >= 10  # a file each, in and out
+    for copy, state in zip(copies, states, strict=True):
+        completes = state == "half" and copy.name[-1] in "02468"  # without a word about what it was, or with all
+        assert main(["forget", str(copy), *([] if completes else request_words)]) == 0
+        assert tree(copy) == new, (copy, state)
+        assert not (copy / "work").exists()
+    capsys.readouterr()
+
+
+def test_a_kill_while_completing_is_completed_too(little_corpus, write_corpus, request_words, tmp_path: Path, capsys):
+    write_corpus(tmp_path / "run", *little_corpus)
+    old = tree(tmp_path / "run")
+    copies = kill_at_each_step(tmp_path / "run", tmp_path / "killed", *request_words)
+    new = tree(copies[-1])
+    half = [copy for copy in copies if state_of(copy, old, new) == "half"]
+    again = kill_at_each_step(half[len(half) // 2], tmp_path / "killed-again")
+    assert len(again) > 3
+    for copy in again:
+        if state_of(copy, old, new) == "half":
+            assert main(["forget", str(copy)]) == 0
+        assert tree(copy) == new
+    capsys.readouterr()
+
+
+@pytest.fixture
+def half_done(little_corpus, write_corpus, request_words, tmp_path: Path) -> Path:
+    """A run whose removal was interrupted in the middle of renaming."""
+    write_corpus(tmp_path / "run", *little_corpus)
+    old = tree(tmp_path / "run")
+    copies = kill_at_each_step(tmp_path / "run", tmp_path / "killed", *request_words)
+    half = [copy for copy in copies if state_of(copy, old, tree(copies[-1])) == "half"]
+    return half[len(half) // 2]
+
+
+def test_no_pipeline_takes_a_half_done_removal_for_an_unfinished_run(half_done: Path):
+    with pytest.raises(ShardError, match="prep-shards forget"):
+        check_output(str(half_done), {}, [InputFile("a", "/a", 1)], overwrite=True)
+    with pytest.raises(ShardError, match="prep-shards forget"):
+        find_finished_run(str(half_done))
+
+
+def test_a_dry_run_does_not_complete_anything(half_done: Path, capsys):
+    held = tree(half_done)
+    assert main(["forget", str(half_done), "--domain", "example.org", "--dry-run"]) == 1
+    assert "prep-shards forget" in capsys.readouterr().err
+    assert tree(half_done) == held
+
+
+def test_staged_files_that_are_gone_or_damaged_are_not_made_up_for(half_done: Path, capsys):
+    staged = [path for path in sorted((half_done / "work" / "forget").rglob("*")) if path.is_file()]
+    data = staged[0].read_bytes()
+    staged[0].write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    held = tree(half_done)
+    assert main(["forget", str(half_done)]) == 1
+    assert "neither here nor in work/forget" in capsys.readouterr().err
+    assert tree(half_done) == held
+    shutil.rmtree(half_done / "work")
+    assert main(["forget", str(half_done)]) == 1
+    assert "restore the folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda journal: journal["replace"][0].update(name="../x"),
+        lambda journal: journal["remove"].append("/etc/passwd"),
+        lambda journal: journal["manifest"].update(name="x\\y"),
+        lambda journal: journal.update(extra=1),
+    ],
+)
+def test_a_journal_leads_nowhere_else(half_done: Path, capsys, edit: Callable[[dict], None]):
+    journal = json.loads((half_done / "manifest.json").read_text())
+    edit(journal)
+    (half_done / "manifest.json").write_text(json.dumps(journal))
+    assert main(["forget", str(half_done)]) == 1
+    assert os.path.basename(half_done) in capsys.readouterr().err
