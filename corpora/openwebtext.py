@@ -58,7 +58,7 @@ _ADDRESS = re.compile(
     r"\.?(?::\d{0,5})?(?P<path>[/?#].*)?",
     re.IGNORECASE,
 )
-_PRIVATE = (".local", ".localhost", ".internal", ".lan", ".home", ".onion", ".i2p", ".example", ".test", ".invalid")
+_PRIVATE = (".local", ".localhost", ".internal", ".lan", ".home", ".onion", ".i2p")
 # Most URLs are this plain: only in the query can a credential be, and host and path are canonical as they stand.
 _PLAIN = re.compile(
     r"https?://(?:www\.)?(?P<host>(?!www\.)(?:[a-z0-9-]{1,63}+\.){1,20}+[a-z]{2,24}+)"

@@ -19,6 +19,7 @@ from pipelines.crawl_settings import FetchSettings, user_agent
 
 PAGES = "text/html,application/xhtml+xml,text/plain;q=0.9,*/*;q=0.1"
 _READ_BYTES = 1 << 16
+_MAX_PIECES = 20_000  # of a body; parsing millions of one-byte chunks would hold up every other host
 _NOT_OF_TYPES = re.compile(r"[^a-z0-9/+.-]")
 
 
@@ -130,7 +131,7 @@ class _Receiver:
         self._raw = bytearray()
         self._first = 0  # where the final response starts
         self._head_end = 0  # 0 until it is there
-        self._n_interim = 0
+        self._n_pieces = 0
         self._ended = False
         self._head: h11.Response | None = None
 
@@ -158,7 +159,11 @@ class _Receiver:
                 self._check_media_type()
             elif isinstance(event, h11.EndOfMessage):
                 return self._finish(self._place(), is_truncated=False)
-            elif not isinstance(event, h11.Data):  # closed before it began, or switched to another protocol
+            elif isinstance(event, h11.Data):
+                self._n_pieces += 1
+                if self._n_pieces > _MAX_PIECES:
+                    raise FetchError("bad_response", f"a body of more than {_MAX_PIECES:,} chunks", status=self._status)
+            else:  # closed before it began, or switched to another protocol
                 raise FetchError("connection", "closed without an answer", retry=True, silent=True)
 
     @property

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from corpora.documents import RawPage
 from corpora.warc import read_pages
+from pipelines import crawl_progress
 from pipelines.crawl_journal import Part, read_part
 from pipelines.crawl_outcomes import OUTCOMES
 from pipelines.crawl_tasks import BUCKETS, partition_of, site_of_url
@@ -344,6 +345,19 @@ def test_help_states_units_and_defaults() -> None:
     text = " ".join(parser.format_help().split())
     assert "(default: 1.0)" in text
     assert "Dangerous" in text
+
+
+def test_a_crawl_that_nobody_watches_says_a_line_now_and_then(
+    web: Any, tmp_path: Path, quick_settings: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crawl_progress, "LINE_INTERVAL_S", 0.0)
+    web.answers["a.example", "/2"] = web.page(b"", "404 Not Found")
+    fetch_urls([FetchTask(web.url("a.example", f"/{n}"), "") for n in range(3)], tmp_path, quick_settings(), name="t")
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.split(" urls/s")[0] for line in lines] == [
+        "fetch 0% urls=0 fetched=0 not=0",
+        "fetch 33% urls=1 fetched=1 not=0", "fetch 67% urls=2 fetched=2 not=0", "fetch 100% urls=3 fetched=2 not=1",
+    ]  # fmt: skip
 
 
 def test_every_outcome_has_a_sentence() -> None:

@@ -1,4 +1,4 @@
-"""The URL stage as a run of its own: real submissions, duplicates, books, damage, and the same bytes whatever happens."""
+"""The URL stage as a run of its own: real submissions, duplicates, books, damage, the same bytes whatever happens."""
 
 import hashlib
 import json
@@ -140,9 +140,9 @@ def test_a_finished_stage_is_not_done_again_and_one_of_other_rules_is_refused(
     run(output, submissions(real))
     assert "already finished" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in (output / "urls").iterdir()} == before
-    with pytest.raises(ValueError, match="other rules.*--overwrite"):
+    with pytest.raises(ValueError, match=r"other rules.*--overwrite"):
         run(output, submissions(real), VARIANTS["summed"].urls)
-    with pytest.raises(ValueError, match="other submissions.*--overwrite"):
+    with pytest.raises(ValueError, match=r"other submissions.*--overwrite"):
         run(output, submissions(real)[:2])
     run(output, submissions(real)[:2], overwrite=True)
     assert read_url_run(str(output)).books["read"] == 1_182  # type: ignore[union-attr]
