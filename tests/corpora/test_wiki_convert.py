@@ -115,9 +115,11 @@ def test_the_converted_number_has_two_digits_that_count_and_is_near_the_true_one
     assert abs(float(found[1]) - true) <= 0.051 * true
 
 
-@given(
-    st.lists(st.text(max_size=8) | st.sampled_from(["1", "km", "to", "-", "ft", "in", "1/0", "9e99", ""]), max_size=7)
-)
+PARAMETERS = st.text(max_size=8) | st.sampled_from(["1", "km", "to", "-", "ft", "in", "1/0", "9e99", "", "C"])
+OPTIONS = ({}, {"sigfig": "3"}, {"round": "5"}, {"disp": "x"}, {"spell": "in"}, {"adj": "mid"}, {"order": "flip"})
+
+
+@given(st.lists(PARAMETERS, max_size=7))
 def test_no_parameters_make_it_raise(parameters: list[str]) -> None:
     for named in OPTIONS:
         convert_quantity(parameters, named)
