@@ -6,6 +6,7 @@ opened to an address, never to a name; TLS is checked against the name. No proxy
 """
 
 import asyncio
+import ipaddress
 import re
 import ssl
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ async def _connect(
         else:
             # What was checked is what we talk to; anything else would be a bug here or a proxy in between.
             peer = writer.get_extra_info("peername")
-            if not peer or peer[0] != address:
+            if not peer or ipaddress.ip_address(peer[0]) != ipaddress.ip_address(address):
                 writer.transport.abort()
                 raise FetchError("refused_address", "connected to another address than the one checked")
             return reader, writer, address
@@ -146,9 +147,9 @@ class _Receiver:
                 words = str(error).partition(":")[0][:100]
                 raise FetchError("bad_response", f"no valid HTTP: {words}", status=self._status) from None
             if event is h11.NEED_DATA:
-                await self._read()
                 if self._head and len(self._raw) - self._head_end > self._limits.body_bytes:
                     return self._finish(self._head_end + self._limits.body_bytes, is_truncated=True)
+                await self._read()
             elif isinstance(event, h11.InformationalResponse):
                 self._first = self._place()
                 # Otherwise a server could send interim answers for ever.

@@ -192,7 +192,7 @@ class Journal:
                 path.unlink()
         for name, end in sorted(ends.items()):
             path = self._part.work / name
-            if (self._part.folder / name).exists():
+            if not path.exists() and (self._part.folder / name).exists():
                 continue  # all was fetched, and moving the files was interrupted
             size = path.stat().st_size if path.exists() else 0
             if size < end:

@@ -33,6 +33,7 @@ from pipelines.crawl_tasks import (
     write_tasks,
 )
 from pipelines.extract_stage import exit_with_driver
+from pipelines.storage import write_atomically
 
 __all__ = [
     "OUTCOMES", "FetchPartitions", "FetchSettings", "FetchSummary", "FetchTask", "FetchUrls", "StoppedError",
@@ -111,9 +112,10 @@ def _lay_out(part: Part, tasks: list[FetchTask], found: TaskSet, finished: PartS
         raise ValueError(
             f"{part.table}: partition {part.partition} was begun with other URLs; give this crawl another name"
         )
+    if not before:
+        write_atomically(str(mark), lambda stream: stream.write(found.fingerprint.encode()))
     if not path.exists():
         write_tasks(path, [(site_of_url(task.url), clean_task(task)) for task in tasks])
-    mark.write_text(found.fingerprint)
     return found.fingerprint
 
 

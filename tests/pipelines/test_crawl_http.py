@@ -134,6 +134,12 @@ def test_a_body_of_just_the_cap_is_whole_and_one_byte_more_is_cut(web: Any, craw
     assert [(row["n_bytes"], row["detail"]) for row in rows.values()] == [(1_000, ""), (1_000, "cut after 1000 bytes")]
 
 
+def test_what_stands_after_a_whole_body_is_not_part_of_it(web: Any, crawl: Any) -> None:
+    web.answers["a.example", "/"] = web.page(b"x" * 1_000) + b"y" * 5_000
+    row = crawl([web.url("a.example")], body_bytes=1_000)[web.url("a.example")]
+    assert (row["n_bytes"], row["detail"]) == (1_000, "")
+
+
 def test_redirects_are_followed_five_times_and_circles_are_left(web: Any, crawl: Any) -> None:
     for hop in range(6):
         web.answers["a.example", f"/{hop}"] = web.redirect(f"/{hop + 1}")
