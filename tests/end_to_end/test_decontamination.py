@@ -26,17 +26,23 @@ def words_of(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
+def runs_of(text: str) -> set[tuple[str, ...]]:
+    """All 13 words in a row."""
+    words = words_of(text).split()
+    return {tuple(words[place : place + 13]) for place in range(len(words) - 12)}
+
+
 @pytest.fixture(scope="module")
 def leaks(reference_run: Path) -> list[str]:
-    """A sentence of 14 to 40 words from the middle of each of three documents, and of no other document."""
-    documents = sorted(documents_of(reference_run).items())
-    everything = {document_id: words_of(row["text"]) for document_id, row in documents}
+    """A sentence of 14 to 40 words from the middle of each of three documents, no 13 of them in any other document."""
+    documents = [row for _, row in sorted(documents_of(reference_run).items())]
+    everything = [runs_of(row["text"]) for row in documents]
     found = []
-    for _, row in documents:
+    for row in documents:
         sentences = re.split(r"(?<=[.!?])\s+", row["text"])
         middle = sentences[len(sentences) // 2]
         fits = 14 <= len(words_of(middle).split()) <= 40 and middle.isascii() and len(row["text"]) > 2_000
-        if fits and sum(words_of(middle) in text for text in everything.values()) == 1:
+        if fits and sum(not runs.isdisjoint(runs_of(middle)) for runs in everything) == 1:
             found.append(middle)
     assert len(found) >= 3
     return found[:3]
@@ -86,12 +92,9 @@ def runs(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def hit_by(reference_run: Path, leaks: list[str]) -> set[bytes]:
-    wanted = [words_of(leak) for leak in leaks]
-    return {
-        document_id
-        for document_id, row in documents_of(reference_run).items()
-        if any(leak in words_of(row["text"]) for leak in wanted)
-    }
+    wanted = set().union(*map(runs_of, leaks))
+    documents = documents_of(reference_run)
+    return {document_id for document_id, row in documents.items() if not wanted.isdisjoint(runs_of(row["text"]))}
 
 
 def manifest_of(run: Path) -> dict[str, Any]:
@@ -122,7 +125,7 @@ def test_cut_leaves_the_documents_without_the_passages(runs: Runs, reference_run
     assert changed == hit_by(reference_run, leaks) == {key for key, row in after.items() if row["contamination"]}
     for document_id in changed:
         text = after[document_id]["text"]
-        assert not any(words_of(leak) in words_of(text) for leak in leaks)
+        assert runs_of(text).isdisjoint(set().union(*map(runs_of, leaks)))
         assert len(before[document_id]["text"]) > len(text) >= 200
     assert manifest_of(runs["cut"])["counts"]["tokens"] < manifest_of(reference_run)["counts"]["tokens"]
 
