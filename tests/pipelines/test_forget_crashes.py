@@ -9,7 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,14 +23,17 @@ from pipelines.inputs import InputFile
 from pipelines.prep_shards import main
 from pipelines.runs import check_output, find_finished_run
 
-# Kills forks of itself, so that the imports are paid for once: [steps] -> [[step, was killed]].
+ROOT = Path(__file__).resolve().parents[2]
+
+# Kills forks of itself, so that the imports are paid for once. A line of JSON in, a line of JSON out: was it killed?
 KILLER = """
 import json, os, shutil, signal, sys
 import pipelines.encode_command, pipelines.forget_command, pipelines.vocabulary_command
 from pipelines.prep_shards import main
 
-template, folder, first, last, *words = json.loads(sys.argv[1])
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 def die_before(step, root):
     seen = 0
@@ -46,39 +49,47 @@ def die_before(step, root):
             seen += 1
     sys.addaudithook(hook)
 
-warm = folder + "-warm"  # what is imported on the way is imported once
-shutil.copytree(template, warm)
-assert main(["forget", warm, *words]) == 0
-killed = []
-for step in range(first, last):
-    run = os.path.join(folder, f"step-{step:03d}")
-    shutil.copytree(template, run)
-    child = os.fork()
-    if child == 0:
-        die_before(step, run)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os._exit(main(["forget", run, *words]))
-    status = os.waitpid(child, 0)[1]
-    killed.append(os.WIFSIGNALED(status))
-    if not killed[-1]:
-        assert os.waitstatus_to_exitcode(status) == 0, status
-        break
-print(json.dumps(killed))
+for line in sys.stdin:
+    template, folder, words = json.loads(line)
+    warm = folder + "-warm"  # what is imported on the way is imported once
+    shutil.copytree(template, warm)
+    assert main(["forget", warm, *words]) == 0
+    killed = [True]
+    while killed[-1]:
+        step = len(killed) - 1
+        run = os.path.join(folder, f"step-{step:03d}")
+        shutil.copytree(template, run)
+        child = os.fork()
+        if child == 0:
+            die_before(step, run)
+            os._exit(main(["forget", run, *words]))
+        status = os.waitpid(child, 0)[1]
+        killed.append(os.WIFSIGNALED(status))
+        assert killed[-1] or os.waitstatus_to_exitcode(status) == 0, status
+    print(json.dumps(killed[1:]), file=answers, flush=True)
 """
+KillAtEachStep = Callable[..., list[Path]]
 
 
-def kill_at_each_step(template: Path, folder: Path, *words: str, first: int = 0) -> list[Path]:
-    """Copies of a run in which the command was killed before its n-th change; the last is the one that was not."""
-    folder.mkdir()
-    argument = json.dumps([str(template), str(folder), first, 1_000, *words])
-    done = subprocess.run(
-        [sys.executable, "-c", KILLER, argument], cwd=Path(__file__).parents[2], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    killed = json.loads(done.stdout.splitlines()[-1])
-    assert killed[-1] is False
-    assert all(killed[:-1])
-    return sorted(folder.iterdir())
+@pytest.fixture(scope="module")
+def kill_at_each_step() -> Iterator[KillAtEachStep]:
+    """Copies a run as often as the command has steps, each killed before its n-th change; the last one is not."""
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLER], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def kill(template: Path, folder: Path, *words: str) -> list[Path]:
+            process.stdin.write(json.dumps([str(template), str(folder), words]) + "\n")
+            process.stdin.flush()
+            killed = json.loads(process.stdout.readline())
+            assert killed == [True] * (len(killed) - 1) + [False]
+            return sorted(folder.iterdir())
+
+        yield kill
+        process.stdin.close()
+        assert process.wait() == 0
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -111,7 +122,9 @@ class Killed(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def killed(little_corpus, write_corpus, tmp_path_factory: pytest.TempPathFactory) -> Killed:
+def killed(
+    little_corpus, write_corpus, kill_at_each_step: KillAtEachStep, tmp_path_factory: pytest.TempPathFactory
+) -> Killed:
     """One page, and all of another part, are forgotten, so that files are rewritten, made and removed."""
     folder = tmp_path_factory.mktemp("killed")
     documents, rejections = ([one for one in rows if one.source[-9] != "2"] for rows in little_corpus)
@@ -140,7 +153,9 @@ def test_a_kill_at_any_step_leaves_what_the_same_command_completes(killed: Kille
     capsys.readouterr()
 
 
-def test_a_kill_while_completing_is_completed_too(killed: Killed, half_done: Path, tmp_path: Path, capsys):
+def test_a_kill_while_completing_is_completed_too(
+    killed: Killed, half_done: Path, kill_at_each_step: KillAtEachStep, tmp_path: Path, capsys
+):
     again = kill_at_each_step(half_done, tmp_path / "again")
     assert len(again) > 3
     for copy in again:
