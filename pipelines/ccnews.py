@@ -27,12 +27,13 @@ def run_flags(flags: argparse.Namespace, beam_options: list[str]) -> None:
         raise ValueError("no input: name WARC files with --input, or months to fetch with --months")
     execution = options.read_execution(flags, beam_options)
     variant = ccnews.VARIANTS[flags.variant]
+    selection, execution = read_selection(flags, execution, prefix_chars=variant.deduplicate_prefix_chars)
     settings = RunSettings(
         corpus="ccnews",
         variant=flags.variant,
         kinds={ANY_KIND: InputKind(settings=variant.processing)},
         limit_bytes=flags.limit_bytes,
-        selection=read_selection(flags, prefix_chars=variant.deduplicate_prefix_chars),
+        selection=selection,
         shards=options.read_shard_rules(flags),
         vocabulary_fingerprint=options.vocabulary_fingerprint(execution.vocabulary),
     )

@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from pipelines.deduplication import LOSERS, Deduplicate
+from pipelines.deduplication import LOSERS
+from pipelines.duplicates import RemoveDuplicates
+from pipelines.near_state import open_earlier_runs
+from pipelines.score_cut import FindCut, ReadScores, describe_cut
 from pipelines.select_stage import ReadCandidates
 from pipelines.settings import Execution, RunSettings
 
@@ -19,18 +22,34 @@ class Choice(NamedTuple):
     kept: Any  # candidates
     losers: Any  # (part name, loser)
     details: Any  # (name, plain value), for the report
+    state: Any  # FileEntry as a tuple, of what is kept for later runs
 
 
 class ChooseDocuments(beam.PTransform):
-    """(part name, work file) -> Choice: a cut by score where the corpus ranks, then exact deduplication."""
+    """(part name, work file) -> Choice: a cut by score where the corpus ranks, then duplicates, exact and near."""
 
     def __init__(self, settings: RunSettings, execution: Execution) -> None:
         super().__init__()
-        self.settings, self.execution = settings, execution
+        self.selection, self.output = settings.selection, execution.output
+        self.earlier = open_earlier_runs(execution.against, settings.selection)
 
     def expand(self, files: Any) -> Choice:
-        rules = self.settings.selection.deduplication
-        read = files | "Read candidates" >> beam.ParDo(ReadCandidates(rules)).with_outputs(LOSERS, main="candidates")
-        kept, losers = read.candidates | "Deduplicate" >> Deduplicate(rules)
-        nothing = files.pipeline | "No details" >> beam.Create([])
-        return Choice(kept, [read[LOSERS], *losers] | "All losers" >> beam.Flatten(), nothing)
+        cuts = self._find_cut(files)
+        reader = ReadCandidates(self.selection.deduplication)
+        reading = beam.ParDo(reader, cut=beam.pvalue.AsSingleton(cuts)) if cuts else beam.ParDo(reader)
+        read = files | "Read candidates" >> reading.with_outputs(LOSERS, main="candidates")
+        remove = RemoveDuplicates(self.selection, output=self.output, earlier=self.earlier)
+        found = {"files": files, "candidates": read.candidates} | "Remove duplicates" >> remove
+        details = (cuts | "Report the cut" >> beam.Map(describe_cut), found.details) if cuts else (found.details,)
+        return Choice(
+            kept=found.kept,
+            losers=(read[LOSERS], found.losers) | "All losers" >> beam.Flatten(),
+            details=details | "All details" >> beam.Flatten(),
+            state=found.state,
+        )
+
+    def _find_cut(self, files: Any) -> Any:
+        if self.selection.keep is None:
+            return None
+        scores = files | "Spread work files" >> beam.Reshuffle() | "Read scores" >> beam.ParDo(ReadScores())
+        return scores | "Find the cut" >> FindCut(self.selection.keep)

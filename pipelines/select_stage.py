@@ -16,19 +16,20 @@ import pyarrow.compute as pc
 from bpe.encoding import Encoder
 from bpe.manifest import FileEntry
 from bpe.vocabulary import load_vocabulary
+from corpora.contamination_counts import TaskCounts
 from corpora.documents import DOCUMENT_SCHEMA, REJECTION_SCHEMA
 from corpora.sentences import split_sentences
+from pipelines.decontaminate_stage import Decontaminator
 from pipelines.deduplication import LOSERS, Loser, make_candidate
 from pipelines.ledger import Books, add_books, check_balance, move_to_rejected
 from pipelines.part_statistics import Statistics, part_statistics
-from pipelines.sandbox_child import load_function
+from pipelines.score_cut import Cut
 from pipelines.settings import DeduplicationRules, ShardRules
 from pipelines.sharding import EncodedDocument, ShardCounts, shard_key, write_table
 from pipelines.work_files import WorkSummary, read_groups
 
 ENCODED = "encoded"  # side output of parts: (shard key, EncodedDocument as a tuple)
 ALTERED = "altered"  # side output of parts: (document id, its text before decontamination changed or dropped it)
-_DECONTAMINATOR = "pipelines.decontaminate_stage:Decontaminator"
 BELOW_CUT = "below_cut"
 _STAGE_OF = {BELOW_CUT: "rank"}  # all other losers lost in deduplication
 
@@ -42,7 +43,7 @@ class PartSummary(NamedTuple):
     administrative: int
     text_bytes: int
     statistics: Statistics
-    contamination: tuple[Any, ...] = ()
+    contamination: tuple[TaskCounts, ...] = ()
 
 
 class ReadCandidates(beam.DoFn):
@@ -53,6 +54,7 @@ class ReadCandidates(beam.DoFn):
 
     def process(self, element: Any, cut: Any = None) -> Iterator[Any]:
         part_name, (_, path, _) = element
+        cut = Cut(*cut) if cut is not None else None
         columns = ["document_id", "url", "text", "fetched_at", "reason", "score"]
         for table in read_groups(path, columns):
             documents = table.filter(pc.equal(table["reason"], ""))
@@ -83,9 +85,7 @@ class WriteParts(beam.DoFn):
 
     def setup(self) -> None:
         self.encoder = Encoder(load_vocabulary(self.vocabulary), mode=self.rules.encoding) if self.vocabulary else None
-        self.decontaminator: Any = (
-            load_function(_DECONTAMINATOR)(self.evaluation_index) if self.evaluation_index else None
-        )
+        self.decontaminator = Decontaminator(self.evaluation_index) if self.evaluation_index else None
 
     def process(self, element: Any, counts: Any) -> Iterator[Any]:
         part_name, groups = element
@@ -93,7 +93,7 @@ class WriteParts(beam.DoFn):
         losers = {loser.document_id: loser for loser in (Loser(*one) for one in groups["losers"])}
         kept, rejected = read_part([path for _, path, _ in files], losers)
         later = [REJECTION_SCHEMA.empty_table()]
-        contamination: tuple[Any, ...] = ()
+        contamination: tuple[TaskCounts, ...] = ()
         if self.decontaminator is not None:
             outcome = self.decontaminator.clean(kept)
             kept, contamination = outcome.kept, outcome.counts
@@ -131,7 +131,7 @@ def write_part(
     *,
     rejected: pa.Table,
     reasons: Counter[str],
-    contamination: tuple[Any, ...],
+    contamination: tuple[TaskCounts, ...],
     kinds: tuple[str, ...],
 ) -> PartSummary:
     """Writes both tables of a part; `reasons` are those that selection rejected for, so that the books balance."""

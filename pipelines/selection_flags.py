@@ -1,8 +1,13 @@
 """The flags that say which of the documents fit to keep are kept, and what they mean."""
 
 import argparse
+from dataclasses import replace
 
-from pipelines.settings import DeduplicationRules, SelectionRules
+from corpora.near_duplicates import parse_rules
+from pipelines.decontaminate_stage import plan_decontamination
+from pipelines.near_state import fingerprints
+from pipelines.options import absolute
+from pipelines.settings import DeduplicationRules, Execution, SelectionRules
 
 OFF = "off"
 
@@ -30,9 +35,21 @@ def add_selection_flags(parser: argparse.ArgumentParser, *, near_duplicates: str
     )  # fmt: skip
 
 
-def read_selection(flags: argparse.Namespace, *, keep: float | None = None, prefix_chars: int = 0) -> SelectionRules:
-    """Rules from the flags; `keep` and `prefix_chars` are the corpus's own."""
+def read_selection(
+    flags: argparse.Namespace, execution: Execution, *, keep: float | None = None, prefix_chars: int = 0
+) -> tuple[SelectionRules, Execution]:
+    """Rules from the flags, and the execution with what they need; `keep` and `prefix_chars` are the corpus's own."""
     deduplication = DeduplicationRules(by_prefix_chars=prefix_chars)
     if flags.no_deduplicate:
         deduplication = DeduplicationRules(by_url=False, by_text=False)
-    return SelectionRules(keep=keep, deduplication=deduplication)
+    plan = plan_decontamination(flags.decontaminate)
+    near = OFF if flags.no_deduplicate else flags.near_duplicates
+    rules = SelectionRules(
+        keep=keep,
+        deduplication=deduplication,
+        near_duplicates=None if near == OFF else parse_rules(near, expected_documents=flags.expected_documents),
+        decontamination=plan.settings() if plan is not None else None,
+    )
+    earlier = [absolute(folder) for folder in flags.against]
+    rules = replace(rules, against=fingerprints(earlier, rules))
+    return rules, replace(execution, decontamination=plan, against=tuple(earlier))

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from bpe.manifest import settings_hash
 from corpora.near_duplicates import NearDuplicateRules
 from corpora.warc import ReadLimits
+from pipelines.decontaminate_stage import DecontaminationPlan
 from pipelines.sandbox_child import load_function
 
 DEFAULT_SHARD_BYTES = 256 << 20
@@ -155,7 +156,7 @@ class Execution:
     progress: bool = True
     debug: bool = False
     against: tuple[str, ...] = ()  # folders of earlier runs
-    evaluation_index: str = ""  # file of the index that documents are compared with evaluation sets by; "" is none
+    decontamination: DecontaminationPlan | None = None  # the texts that SelectionRules.decontamination stands for
     beam_options: tuple[str, ...] = ()  # passed on to Beam
 
     @property

@@ -1,5 +1,6 @@
-"""What tests of pipelines share: a real web server that misbehaves on request, and small finished runs."""
+"""What tests of pipelines share: real web servers that misbehave on request, and small finished runs."""
 
+import asyncio
 import threading
 import time
 from collections import Counter, defaultdict, deque
@@ -8,10 +9,11 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bpe.encoding import Encoder
@@ -19,6 +21,8 @@ from bpe.manifest import FileEntry, InputEntry, Manifest, ShardEntry, load_manif
 from bpe.vocabulary import BYTE_LETTERS, add_special_tokens, dump_vocabulary, load_vocabulary, make_vocabulary
 from corpora.documents import DOCUMENT_SCHEMA, REJECTION_SCHEMA, Document, Rejection, make_document_id
 from pipelines.commit import RunIdentity, VocabularyCopy, commit
+from pipelines.crawl_run import fetch_urls
+from pipelines.crawl_settings import FetchSettings, FetchTask
 from pipelines.ledger import Books
 from pipelines.select_stage import PartSummary, encode_documents, write_part
 from pipelines.settings import ShardRules, as_plain
@@ -156,6 +160,143 @@ def site() -> Iterator[Site]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+class Visited(NamedTuple):
+    """A request that the crawled server saw; times are monotonic seconds."""
+
+    host: str
+    target: str
+    began_s: float
+    answered_s: float  # just before the answer was sent
+    headers: dict[str, str]
+
+
+class CrawledServer:
+    """All the hosts of a small web, on one socket; what it answers is changed by tests as they go.
+
+    `answers[host, target]` is a whole response, a list of them to be used one a request (the last one stays), or a
+    coroutine function that is given the connection. Everything else is an HTML page, and robots.txt is a 404.
+    """
+
+    def __init__(self, address: str, tls: Any = None) -> None:
+        self.answers: dict[tuple[str, str], Any] = {}
+        self.visits: list[Visited] = []
+        self.n_connections = 0
+        self.address = address
+        self.tls = tls
+        self.port = 0
+        self.loop = asyncio.new_event_loop()
+        self.ready = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def url(self, host: str, target: str = "/", scheme: str = "http") -> str:
+        return f"{scheme}://{host}:{self.port}{target}"
+
+    def seen(self, host: str) -> list[str]:
+        return [visit.target for visit in self.visits if visit.host == host]
+
+    @staticmethod
+    def page(body: bytes | str = b"<p>hello", status: str = "200 OK", **headers: str) -> bytes:
+        """A response; `Retry_After="1"` becomes a header."""
+        data = body.encode() if isinstance(body, str) else body
+        fields = {"Content-Type": "text/html", "Content-Length": str(len(data)), **headers}
+        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
+        return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode() + data
+
+    def redirect(self, location: str, status: str = "302 Found") -> bytes:
+        return self.page(b"", status, Location=location)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+
+        async def start() -> None:
+            server = await asyncio.start_server(self._serve, self.address, 0, ssl=self.tls)
+            self.port = server.sockets[0].getsockname()[1]
+            self.ready.set()
+
+        self.loop.run_until_complete(start())
+        self.loop.run_forever()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.n_connections += 1
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            began_s = time.monotonic()
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+            host, target = headers["host"].rpartition(":")[0], head[0].split(" ")[1]
+            default = self.page(b"", "404 Not Found") if target == "/robots.txt" else self.page(f"<p>{host}{target}")
+            answer = self.answers.get((host, target), self.answers.get((host, "*"), default))
+            if isinstance(answer, list):
+                answer = answer.pop(0) if len(answer) > 1 else answer[0]
+            self.visits.append(Visited(host, target, began_s, time.monotonic(), headers))
+            if callable(answer):
+                await answer(reader, writer)
+            else:
+                writer.write(answer)
+                await writer.drain()
+        writer.close()
+
+    def close(self) -> None:
+        async def stop() -> None:
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            self.loop.call_soon(self.loop.stop)
+
+        asyncio.run_coroutine_threadsafe(stop(), self.loop)
+        self.thread.join(timeout=5)
+
+
+@pytest.fixture
+def crawled_servers() -> Iterator[Callable[..., CrawledServer]]:
+    """Starts servers of the test's own, on any address of the loopback network."""
+    started: list[CrawledServer] = []
+
+    def start(address: str = "127.0.0.1", *, tls: Any = None) -> CrawledServer:
+        server = CrawledServer(address, tls)
+        server.thread.start()
+        assert server.ready.wait(5)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.close()
+
+
+@pytest.fixture
+def web(crawled_servers: Callable[..., CrawledServer]) -> CrawledServer:
+    return crawled_servers()
+
+
+@pytest.fixture
+def crawl(tmp_path: Path) -> Callable[..., dict[str, dict[str, Any]]]:
+    """Fetches URLs with quick settings; rows of the outcomes by key, which is the URL unless tasks are given."""
+
+    def run(urls: Iterable[str], *, folder: Path = tmp_path / "fetched", **changed: Any) -> dict[str, dict[str, Any]]:
+        summary = fetch_urls([FetchTask(url, url) for url in urls], folder, quick(**changed), name="t", progress=False)
+        rows = [row for table in summary.tables for row in pq.read_table(table).to_pylist()]
+        assert len({row["key"] for row in rows}) == len(rows) == summary.n_tasks
+        return {row["key"]: row for row in rows}
+
+    return run
+
+
+def quick(**changed: Any) -> FetchSettings:
+    names = [*(f"h{number:02}.example" for number in range(60)), "a.example", "b.example", "www.a.example"]
+    settings: dict[str, Any] = {
+        "contact": "ops@example.org",
+        "delay_s": 0.0,
+        "backoff_s": 0.01,
+        "hosts": tuple((name, "127.0.0.1") for name in names),
+        "allow_addresses": ("127.0.0.1",),
+    }
+    return FetchSettings(**settings | changed)
+
+
+@pytest.fixture
+def quick_settings() -> Callable[..., FetchSettings]:
+    return quick
 
 
 SHARDS = ShardRules(held_out=0.25, block_tokens=400)
