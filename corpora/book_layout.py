@@ -90,6 +90,9 @@ def _split_lines(lines: list[str]) -> list[RawBlock]:
 
 
 def _without_ornaments(block: RawBlock) -> RawBlock:
+    """The block without lines of stars and dashes, and without the bars of a frame around it."""
+    if all(line.strip()[0] in "|+" and line[-1] in "|+" for line in block.lines):
+        block = RawBlock([line.strip()[1:-1].rstrip() for line in block.lines], block.gap)
     if all(_ORNAMENT.fullmatch(line) is None for line in block.lines):
         return block
     return RawBlock([line for line in block.lines if not _ORNAMENT.fullmatch(line)], block.gap)
@@ -110,8 +113,9 @@ def _prose_edge(lines: list[str], width: int) -> int | None:
     """The column that the block was wrapped at; None where its line breaks were chosen."""
     n_breaks = len(lines) - 1
     capitals = sum(bool(_CAPITAL.match(line)) for line in lines[1:]) / n_breaks
-    if capitals == 1 and all(line[0] == " " for line in lines) and _count_forced(lines, width + _SLACK) < n_breaks:
-        return None  # set apart, a capital on each line, and a next word that would have fitted
+    is_apart = capitals == 1 and all(line[0] == " " for line in lines)
+    if is_apart and (n_breaks >= 3 or _count_forced(lines, width + _SLACK) < n_breaks):
+        return None  # a capital on each of four lines, or on fewer after which a next word would have fitted
     if _count_forced(lines, width) >= _FULL * n_breaks:
         return width
     if sum(bool(_SPACED.search(line.strip())) for line in lines if "   " in line) * 2 > len(lines):
