@@ -30,6 +30,7 @@ _FIRST_WORD = re.compile(r"\s*(\S+)")
 _ENDS_SENTENCE = re.compile(r"[.!?:…—][\"'”’»)\]_]*$|--[\"'”’]?$")
 _CAPITAL = re.compile(r"[\W_]*[A-ZÀ-ÖØ-Þ]")
 _SPACED = re.compile(r"\S\s{3,}\S")
+_WORD_CHARS = 40
 _PARTED = re.compile(r"([^\W\d_]+)-$")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 
@@ -171,16 +172,17 @@ class _Joiner:
         self._words: frozenset[str] | None = None
 
     def join(self, lines: list[str]) -> str:
-        joined = " ".join(lines[0].split())
+        pieces = [" ".join(lines[0].split())]
         for line in lines[1:]:
-            piece = " ".join(line.split())
-            parted = _PARTED.search(joined[-40:]) if joined.endswith("-") else None
+            before, piece = pieces[-1], " ".join(line.split())
+            parted = _PARTED.search(before[-_WORD_CHARS:]) if before.endswith("-") else None
             if parted and piece[:1].isalpha():
-                joined = joined if self._keeps_hyphen(parted[1], piece) else joined[:-1]
-            elif not (joined.endswith(("--", "—")) and not joined.endswith((" --", " —"))):
-                joined += " "
-            joined += piece
-        return joined
+                if not self._keeps_hyphen(parted[1], piece):
+                    pieces[-1] = before[:-1]
+            elif not (before.endswith(("--", "—")) and not before.endswith((" --", " —"))):
+                pieces.append(" ")
+            pieces.append(piece)
+        return "".join(pieces)
 
     def _keeps_hyphen(self, first: str, piece: str) -> bool:
         found = _WORD.match(piece)
