@@ -73,8 +73,11 @@ def lay_out(lines: list[str], *, keep_notes: bool) -> BookText:
 
 
 def page_width(lines: list[str]) -> int:
-    """The width that the book was wrapped to: hardly any line is longer."""
+    """The width that the book was wrapped to: hardly any line is longer, a few that were not wrapped aside."""
     lengths = sorted(len(line.rstrip()) for line in lines if line.strip())
+    wrapped = [length for length in lengths if length <= _MAX_WIDTH]
+    if 2 * sum(wrapped) >= sum(lengths):
+        lengths = wrapped
     return lengths[int(len(lengths) * 0.98)] if lengths else 0
 
 
