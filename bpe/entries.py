@@ -70,6 +70,27 @@ class ShardEntry(NamedTuple):
     blocks: BlockTable
 
 
+class Removal(NamedTuple):
+    """Documents that were taken out of the finished run on request, all at once; not what they were.
+
+    What was asked for is there as a hash alone: a list of addresses that somebody wanted forgotten is the last thing
+    that a run should publish.
+    """
+
+    request_sha256: str  # of the targets in their one form, sorted, a line each
+    targets: Mapping[str, int]  # of the request, by kind
+    reason: str  # as given; "" for none
+    date: str  # as given, ISO 8601; "" for none: nothing here depends on a clock
+    documents: int
+    sentences: int
+    tokens: int
+    text_bytes: int  # UTF-8
+    emptied: int  # rejected records whose address and detail were emptied
+    dependents: int  # documents that had been dropped as duplicates of one of these, and stay dropped
+    files: tuple[str, ...]  # rewritten, made or removed, sorted; manifest and report are not named
+    previous_manifest: str  # sha256 of manifest.json as it was
+
+
 class Manifest(NamedTuple):
     """A finished run."""
 
@@ -86,3 +107,5 @@ class Manifest(NamedTuple):
     rejected: tuple[FileEntry, ...]
     shards: tuple[ShardEntry, ...]
     report: FileEntry | None
+    state: tuple[FileEntry, ...] = ()  # what a later run needs to know of this one, below `state/`
+    removals: tuple[Removal, ...] = ()  # in the order in which they were carried out

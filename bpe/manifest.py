@@ -18,23 +18,26 @@ from bpe.entries import (
     FileEntry,
     InputEntry,
     Manifest,
+    Removal,
     ShardEntry,
     VocabularyEntry,
 )
 from bpe.errors import ShardError
 from bpe.layout import BlockTable
-from bpe.manifest_parsing import FORMAT, list_files, read_manifest
+from bpe.manifest_parsing import FORMAT, OPTIONAL_KEYS, REMOVAL_FORMAT, list_files, read_manifest
 from bpe.strict_json import parse_json
 
 __all__ = [
     "FILE_NAME",
     "FORMAT",
+    "REMOVAL_FORMAT",
     "BlockTable",
     "Books",
     "Counts",
     "FileEntry",
     "InputEntry",
     "Manifest",
+    "Removal",
     "ShardEntry",
     "VocabularyEntry",
     "dump_manifest",
@@ -46,7 +49,7 @@ __all__ = [
 ]
 
 FILE_NAME = "manifest.json"
-_FOLDERS = ("documents", "rejected", "shards")  # where everything is listed; `work` is nobody's business
+_FOLDERS = ("documents", "rejected", "shards", "state")  # where everything is listed; `work` is nobody's business
 
 
 def load_manifest(path: str | Path) -> Manifest:
@@ -140,13 +143,15 @@ def _plain_manifest(manifest: Manifest) -> dict[str, object]:
     plain["inputs"] = [entry._asdict() for entry in manifest.inputs]
     plain["documents"] = [_plain_file(entry) for entry in manifest.documents]
     plain["rejected"] = [_plain_file(entry) for entry in manifest.rejected]
+    plain["state"] = [_plain_file(entry) for entry in manifest.state]
+    plain["removals"] = [removal._asdict() for removal in manifest.removals]
     plain["shards"] = [
         shard._asdict()
         | {"lineage": _plain_file(shard.lineage)}
         | {"blocks": {key: column.tolist() for key, column in shard.blocks._asdict().items()}}
         for shard in manifest.shards
     ]
-    return plain
+    return {key: value for key, value in plain.items() if value or key not in OPTIONAL_KEYS}
 
 
 def _plain_file(entry: FileEntry) -> dict[str, object]:

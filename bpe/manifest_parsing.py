@@ -17,6 +17,7 @@ from bpe.entries import (
     FileEntry,
     InputEntry,
     Manifest,
+    Removal,
     ShardEntry,
     VocabularyEntry,
 )
@@ -27,8 +28,10 @@ from bpe.strict_json import (
     read_count,
     read_count_array,
     read_counts_by_name,
+    read_date,
     read_items,
     read_object,
+    read_plain,
     read_relative_name,
     read_sha256,
     read_text,
@@ -37,12 +40,18 @@ from bpe.tokenized import MAX_SENTENCE_TOKENS
 from bpe.ustar import MAX_PAYLOAD
 
 FORMAT = "shardmill-manifest-1"
+REMOVAL_FORMAT = "shardmill-removal-1"  # of what stands in a manifest's place while files of the run are replaced
+FORGOTTEN = "forgotten"  # the reason, in the books, of documents that a removal took out
+OPTIONAL_KEYS = ("state", "removals")  # left out where they are empty, so that a run without them has its old bytes
+STATE_FOLDER = "state/"
+MAX_DETAIL_DEPTH = 8  # of lists and objects in each other; reports are flat
 
 
 def read_manifest(root: Node) -> Manifest:
     """The manifest in a parsed file; raises ShardError."""
     _check_format(root)
-    node = read_object(root, ("format", *Manifest._fields))
+    required = (key for key in Manifest._fields if key not in OPTIONAL_KEYS)
+    node = read_object(root, ("format", *required), optional=OPTIONAL_KEYS)
     manifest = Manifest(
         name=read_text(node["name"]),
         code_version=read_text(node["code_version"]),
@@ -57,6 +66,8 @@ def read_manifest(root: Node) -> Manifest:
         rejected=tuple(_read_table(item) for item in read_items(node["rejected"])),
         shards=tuple(_read_shard(item) for item in read_items(node["shards"])),
         report=None if node["report"].value is None else _read_file(node["report"]),
+        state=tuple(_read_state(item) for item in _read_some(node.get("state"))),
+        removals=tuple(_read_removal(item) for item in _read_some(node.get("removals"))),
     )
     _check_names(root, manifest)
     _check_totals(root, manifest)
@@ -65,7 +76,7 @@ def read_manifest(root: Node) -> Manifest:
 
 def list_files(manifest: Manifest) -> Iterator[FileEntry]:
     """Every file that the manifest lists."""
-    yield from chain(manifest.documents, manifest.rejected)
+    yield from chain(manifest.documents, manifest.rejected, manifest.state)
     for shard in manifest.shards:
         yield FileEntry(shard.name, shard.bytes, shard.sha256)
         yield shard.lineage
@@ -77,6 +88,11 @@ def list_files(manifest: Manifest) -> Iterator[FileEntry]:
 
 def _check_format(root: Node) -> None:
     found = root.value.get("format") if isinstance(root.value, dict) else None
+    if found == REMOVAL_FORMAT:
+        root.child("format", None).fail(
+            "documents are being removed from this run, or that was interrupted and some of its files are new, others"
+            " old; `prep-shards forget` with this folder, and nothing else, completes it"
+        )
     if found != FORMAT:
         root.child("format", None).fail(
             f"found {found!r}, this version reads {FORMAT!r}; use the version that wrote it"
@@ -110,6 +126,39 @@ def _read_table(node: Node) -> FileEntry:
     )
 
 
+def _read_some(node: Node | None) -> list[Node]:
+    """The elements of an optional list, which is left out where there are none."""
+    if node is None:
+        return []
+    return read_items(node) or node.fail("an empty list; leave the key out")
+
+
+def _read_state(node: Node) -> FileEntry:
+    fields = read_object(node, ("name", "bytes", "sha256"), optional=("rows",))
+    name = read_relative_name(fields["name"])
+    if not name.startswith(STATE_FOLDER):
+        fields["name"].fail(f"{name[:80]!r} is not below {STATE_FOLDER}, where state lies; rebuild the run")
+    rows = read_count(fields["rows"]) if "rows" in fields else None
+    return FileEntry(name, read_count(fields["bytes"]), read_sha256(fields["sha256"]), rows)
+
+
+def _read_removal(node: Node) -> Removal:
+    fields = read_object(node, Removal._fields)
+    counts = ("documents", "sentences", "tokens", "text_bytes", "emptied", "dependents")
+    removal = Removal(
+        request_sha256=read_sha256(fields["request_sha256"]),
+        targets=read_counts_by_name(fields["targets"]),
+        reason=read_text(fields["reason"], empty=True),
+        date=read_date(fields["date"]),
+        files=tuple(read_relative_name(item) for item in read_items(fields["files"])),
+        previous_manifest=read_sha256(fields["previous_manifest"]),
+        **{key: read_count(fields[key]) for key in counts},
+    )
+    if list(removal.files) != sorted(set(removal.files)):
+        fields["files"].fail("the names are not in order, or one is given twice")
+    return removal
+
+
 def _read_vocabulary(node: Node) -> VocabularyEntry:
     fields = read_object(node, VocabularyEntry._fields)
     return VocabularyEntry(
@@ -138,7 +187,7 @@ def _read_books(node: Node) -> Books:
 
 def _read_statistics(node: Node) -> dict[str, object]:
     """Figures for people: their form is checked, they need not add up to anything."""
-    fields = read_object(node, ("languages", "domains", "characters", "duplicates"))
+    fields = read_object(node, ("languages", "domains", "characters", "duplicates"), optional=("details",))
     domains = read_object(fields["domains"], ("distinct", "top"))
     top = []
     for item in read_items(domains["top"]):
@@ -153,7 +202,14 @@ def _read_statistics(node: Node) -> dict[str, object]:
         "domains": {"distinct": read_count(domains["distinct"]), "top": top},
         "characters": read_counts_by_name(fields["characters"]),
         "duplicates": read_counts_by_name(fields["duplicates"]),
-    }
+    } | ({"details": _read_details(fields["details"])} if "details" in fields else {})
+
+
+def _read_details(node: Node) -> dict[str, object]:
+    """Reports of single stages by name: any plain values, for people and for what shows them."""
+    if not isinstance(node.value, dict) or not node.value:
+        node.fail("an object with at least one member was expected; leave the key out where there is none")
+    return {name: read_plain(node.child(name, value), max_depth=MAX_DETAIL_DEPTH) for name, value in node.value.items()}
 
 
 def _read_shard(node: Node) -> ShardEntry:
@@ -237,6 +293,8 @@ def _check_totals(root: Node, manifest: Manifest) -> None:
         )
     elif shards:
         Node(root.path, "vocabulary", None).fail("there are shards, but no vocabulary; rebuild the run")
+    forgotten = books.rejected.get(FORGOTTEN, 0)
+    claims.append(("removals", sum(one.documents for one in manifest.removals), f"records are {FORGOTTEN}", forgotten))
     for key, claimed, what, found in claims:
         if claimed != found:
             Node(root.path, key, None).fail(f"{claimed}, but {found} {what}; rebuild the run")

@@ -4,8 +4,10 @@ The rule: nothing is guessed. A missing key, an unknown key, a key given twice, 
 where a number of things is due, `NaN`: each is a `ShardError`.
 """
 
+import datetime
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable
 from typing import NamedTuple, NoReturn
 
 import numpy as np
@@ -39,11 +41,11 @@ def parse_json(data: bytes, path: str) -> Node:
     return Node(path, "", value)
 
 
-def read_object(node: Node, keys: Iterable[str]) -> dict[str, Node]:
-    """The members of an object that has exactly these keys."""
+def read_object(node: Node, keys: Iterable[str], *, optional: Collection[str] = ()) -> dict[str, Node]:
+    """The members of an object that has exactly these keys, and the optional ones of which it has some."""
     if not isinstance(node.value, dict):
         node.fail(f"an object was expected, found {_kind(node.value)}")
-    known = dict.fromkeys(keys)
+    known = dict.fromkeys(keys) | {name: None for name in optional if name in node.value}
     if node.value.keys() != known.keys():
         for name in known:
             if name not in node.value:
@@ -62,9 +64,9 @@ def read_items(node: Node) -> list[Node]:
     return [Node(node.path, f"{node.key}[{k}]", value) for k, value in enumerate(node.value)]
 
 
-def read_text(node: Node) -> str:
-    """A string that is not empty."""
-    if not isinstance(node.value, str) or not node.value:
+def read_text(node: Node, *, empty: bool = False) -> str:
+    """A string; one that is not empty, unless it may be."""
+    if not isinstance(node.value, str) or not (node.value or empty):
         node.fail(f"a text was expected, found {_kind(node.value)}")
     return node.value
 
@@ -94,6 +96,20 @@ def read_counts_by_name(node: Node) -> dict[str, int]:
     return {name: read_count(node.child(name, value)) for name, value in node.value.items()}
 
 
+def read_plain(node: Node, *, max_depth: int) -> object:
+    """Any JSON value whose lists and objects are at most so deep in each other."""
+    value = node.value
+    if isinstance(value, list | dict):
+        if not max_depth:
+            node.fail("lists and objects are nested too deeply here")
+        members = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, member in members:
+            read_plain(node.child(str(name), member), max_depth=max_depth - 1)
+    elif isinstance(value, float) and not math.isfinite(value):  # 1e999 is JSON, and no number that can be written
+        node.fail("the number is too large")
+    return value
+
+
 def read_count_array(node: Node) -> npt.NDArray[np.int64]:
     """A list of whole numbers from 0, as int64 [n]."""
     if not isinstance(node.value, list):
@@ -115,6 +131,17 @@ def read_sha256(node: Node) -> str:
     if len(text) != 64 or text.strip("0123456789abcdef"):
         node.fail(f"{text[:80]!r} is not a sha256 in 64 lower-case hexadecimal digits")
     return text
+
+
+def read_date(node: Node) -> str:
+    """A calendar day as in 2026-01-31, or "" for none."""
+    text = read_text(node, empty=True)
+    try:
+        if text and datetime.date.fromisoformat(text).isoformat() == text:
+            return text
+    except ValueError:
+        pass
+    return text and node.fail(f"{text[:80]!r} is no day as in 2026-01-31")
 
 
 def read_relative_name(node: Node, *, opened: bool = True) -> str:

@@ -13,7 +13,7 @@ import unicodedata
 from functools import cache
 from typing import Any
 
-__all__ = ["BOILERPLATE_LINES", "BOILERPLATE_SENTENCES", "clean_text", "normalise_text"]
+__all__ = ["BOILERPLATE_LINES", "BOILERPLATE_SENTENCES", "clean_line", "clean_text", "normalise_text"]
 
 # Printable ASCII without "&" and the punctuation of English typesetting: ftfy leaves such lines as they are (a test
 # proves it), and they are 96 % of English news.
@@ -74,7 +74,7 @@ def clean_text(text: str) -> str:
     """
     kept: list[str] = []
     for line in _LINE_BREAKS.sub("\n", text).split("\n"):
-        cleaned = _clean_line(line)
+        cleaned = clean_line(line)
         if cleaned and not (kept and kept[-1] == cleaned) and not is_boilerplate(cleaned):
             kept.append(cleaned)
     return "\n".join(kept)
@@ -101,7 +101,7 @@ def is_boilerplate(line: str) -> bool:
     return not bare or line[0] == "©" or bare in BOILERPLATE_LINES or bare.startswith(BOILERPLATE_SENTENCES)
 
 
-def _clean_line(line: str) -> str:
+def clean_line(line: str) -> str:
     if _PLAIN.fullmatch(line):
         return (line if "  " not in line else _SPACES.sub(" ", line)).strip(" ")
     for _ in range(_MAX_ROUNDS):

@@ -19,6 +19,10 @@ REASONS: dict[str, str] = {
     "too_large": "The record or page is larger than the limit.",
     "content_encoding": "The page is compressed in a way that we cannot undo.",
     "revisit": "The page had not changed since an earlier visit, where it is stored.",
+    # Books (corpora.book_files, corpora.epub)
+    "not_a_book": "The file is neither text nor an EPUB book.",
+    "damaged_archive": "The book's archive is damaged, or lacks most of its chapters.",
+    "encrypted": "The book is encrypted.",
     # Decoding
     "http_status": "The server answered with something other than 200 OK.",
     "empty_body": "The page has no content.",
@@ -47,10 +51,6 @@ REASONS: dict[str, str] = {
     "url_too_long": "The URL is longer than the limit.",
     "title_too_short": "The title is missing or too short.",
     "no_date": "The page does not say when it was published.",
-    # Deduplication
-    "duplicate_url": "Another document has the same URL.",
-    "duplicate_text": "Another document has the same text.",
-    "duplicate_prefix": "Another document begins with the same characters.",
     # Dumps of MediaWiki (corpora.mediawiki_dump, corpora.wikipedia). The first two are damage.
     "bad_page": "The page's XML is not what MediaWiki writes.",
     "declares_entities": "The dump declares a document type, which no dump of MediaWiki does.",
@@ -58,6 +58,34 @@ REASONS: dict[str, str] = {
     "redirect": "The page only points to another one.",
     "disambiguation": "The page lists what its title may mean.",
     "content_model": "The page is code or data, not wikitext.",
+    # Ranking
+    "below_cut": "The document's score is below the cut.",
+    # Links of submissions (corpora.submissions, corpora.openwebtext). The first three are damage.
+    "bad_json": "The line is no JSON.",
+    "not_a_submission": "The line is no submission.",
+    "line_too_long": "The line is longer than the limit.",
+    "no_link": "The submission has no link, or has lost it.",
+    "self_post": "The submission is a text of its own, not a link.",
+    "no_score": "The submission has no score.",
+    "low_score": "The score is below the limit.",
+    "over_18": "The submission is marked as for adults.",
+    "removed_post": "The submission was removed by a moderator, by Reddit or by its author.",
+    "too_new": "The submission is newer than the limit, or does not say how old it is.",
+    "bad_url": "The link is not the address of a public web page.",
+    "secret_url": "The link carries a secret.",
+    "wikipedia": "The link leads to Wikipedia.",
+    "excluded_host": "The link leads to a host of media, forums, apps or files.",
+    "excluded_ending": "The link leads to a file that is no page.",
+    # Deduplication
+    "duplicate_url": "Another document has the same URL.",
+    "duplicate_text": "Another document has the same text.",
+    "duplicate_prefix": "Another document begins with the same characters.",
+    "near_duplicate": "A kept document has nearly the same words.",
+    # Decontamination
+    "contaminated": "The document holds passages of evaluation sets.",
     # Encoding
+    "too_few_tokens": "The document has too few tokens.",
     "empty_text": "The document has no word to encode.",
+    # Forgetting
+    "forgotten": "The document was taken out on request.",
 }

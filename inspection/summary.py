@@ -23,6 +23,7 @@ def summary_lines(run: RunFolder) -> list[str]:
         *heading("records"),
         *_funnel_lines(manifest),
         *_shard_lines(manifest),
+        *_removal_lines(manifest),
         *_ranking_lines("languages", statistics.languages),
         *_ranking_lines("domains", statistics.domains, distinct=statistics.distinct_domains),
     ]
@@ -52,6 +53,7 @@ def summary_values(run: RunFolder) -> dict[str, object]:
         "domains": {"distinct": statistics.distinct_domains, "top": [list(pair) for pair in statistics.domains]},
         "characters": {str(bucket): n for bucket, n in statistics.lengths},
         "duplicates": dict(statistics.duplicates),
+        "removals": [removal._asdict() for removal in manifest.removals],
     }
 
 
@@ -102,6 +104,19 @@ def _shard_lines(manifest: Manifest) -> list[str]:
         counts = (one.shards, one.blocks, one.documents, one.sentences, one.tokens)
         rows.append([one.split, *(f"{n:,}" for n in counts), size(one.file_bytes)])
     return [*heading("shards"), *format_table(rows, align="lrrrrrr")]
+
+
+def _removal_lines(manifest: Manifest) -> list[str]:
+    """What was forgotten, request by request; what it was is known to nobody."""
+    if not manifest.removals:
+        return []
+    rows = [["removal", "documents", "tokens", "text", "duplicates of them", "request", "on", "for"]]
+    for number, one in enumerate(manifest.removals, 1):
+        said = (one.request_sha256[:16], one.date or "–", one_line(one.reason, max_chars=60) or "–")
+        rows.append(
+            [f"{number}", f"{one.documents:,}", f"{one.tokens:,}", size(one.text_bytes), f"{one.dependents:,}", *said]
+        )
+    return [*heading("forgotten"), *format_table(rows, align="lrrrrlll")]
 
 
 def _ranking_lines(title: str, counts: list[tuple[str, int]], *, distinct: int | None = None) -> list[str]:

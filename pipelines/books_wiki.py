@@ -7,12 +7,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from corpora.book_files import BookLimits
 from corpora.books import BookSettings
+from corpora.mediawiki_dump import DumpLimits
 from corpora.wikipedia import WikipediaSettings
 from pipelines import options
 from pipelines.command import exit_status
 from pipelines.corpus import run_corpus
 from pipelines.inputs import InputFile, resolve_inputs
+from pipelines.selection_flags import add_selection_flags, read_selection
 from pipelines.settings import InputKind, RunSettings
 
 BOOK_ENDINGS = (".txt", ".txt.gz", ".epub")
@@ -34,6 +37,7 @@ def run_flags(flags: argparse.Namespace, beam_options: list[str]) -> None:
             read="corpora.book_files:read_books",
             process="corpora.books:process_book",
             versions="corpora.books:book_versions",
+            limits=BookLimits(),
             whole_files=True,
         ),
         "wikipedia": InputKind(
@@ -41,16 +45,17 @@ def run_flags(flags: argparse.Namespace, beam_options: list[str]) -> None:
             read="corpora.mediawiki_dump:read_articles",
             process="corpora.wikipedia:process_article",
             versions="corpora.wikipedia:wikipedia_versions",
+            limits=DumpLimits(),
         ),
     }
-    selection = options.read_selection(flags, execution)
+    selection, execution = read_selection(flags, execution)
     settings = RunSettings(
         corpus="books_wiki",
         kinds={kind: kinds[kind] for kind in sorted({file.name.partition("/")[0] for file in inputs})},
         limit_bytes=flags.limit_bytes,
+        selection=selection,
         shards=options.read_shard_rules(flags),
         vocabulary_fingerprint=options.vocabulary_fingerprint(execution.vocabulary),
-        **selection,
     )
     run_corpus(settings, execution, inputs)
 
@@ -82,7 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
     rules = parser.add_argument_group("rules")
     rules.add_argument("--headings", default="keep", choices=("keep", "drop"),
                        help="headings of chapters: keep as paragraphs of their own, or drop")  # fmt: skip
-    options.add_selection_flags(parser, near_duplicates="0.5:0.99")
+    add_selection_flags(parser, near_duplicates="0.5:0.99")
     options.add_output_flags(parser)
     options.add_execution_flags(parser)
     return parser

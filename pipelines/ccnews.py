@@ -12,7 +12,8 @@ from pipelines import options
 from pipelines.command import exit_status
 from pipelines.corpus import run_corpus
 from pipelines.inputs import resolve_inputs
-from pipelines.settings import ANY_KIND, DeduplicationRules, InputKind, RunSettings
+from pipelines.selection_flags import add_selection_flags, read_selection
+from pipelines.settings import ANY_KIND, InputKind, RunSettings
 
 
 def run(argv: list[str] | None = None) -> int:
@@ -26,22 +27,20 @@ def run_flags(flags: argparse.Namespace, beam_options: list[str]) -> None:
         raise ValueError("no input: name WARC files with --input, or months to fetch with --months")
     execution = options.read_execution(flags, beam_options)
     variant = ccnews.VARIANTS[flags.variant]
-    deduplication = DeduplicationRules(by_prefix_chars=variant.deduplicate_prefix_chars)
-    if flags.no_deduplicate:
-        deduplication = DeduplicationRules(by_url=False, by_text=False)
+    selection, execution = read_selection(flags, execution, prefix_chars=variant.deduplicate_prefix_chars)
     settings = RunSettings(
         corpus="ccnews",
         variant=flags.variant,
         kinds={ANY_KIND: InputKind(settings=variant.processing)},
         limit_bytes=flags.limit_bytes,
-        deduplication=deduplication,
+        selection=selection,
         shards=options.read_shard_rules(flags),
         vocabulary_fingerprint=options.vocabulary_fingerprint(execution.vocabulary),
     )
     inputs = resolve_inputs(
         inputs=flags.input, months=flags.months, crawl_root=flags.crawl_root, max_warcs=flags.max_warcs
     )
-    run_corpus(settings, execution, inputs, targets=ccnews.TARGETS)
+    run_corpus(settings, execution, inputs)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -64,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--variant", default="default", choices=sorted(ccnews.VARIANTS),
         help="default: our choice; paper: news-please as the authors did; realnews: Zellers et al. 2019",
     )  # fmt: skip
-    rules.add_argument("--no-deduplicate", action="store_true", help="keep exact duplicates")
+    add_selection_flags(parser)
     options.add_output_flags(parser)
     options.add_execution_flags(parser)
     return parser

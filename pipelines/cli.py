@@ -9,7 +9,12 @@ import logging
 import sys
 from pathlib import Path
 
-PIPELINES = {"ccnews": "English news from CC-NEWS WARC files"}
+PIPELINES = {
+    "books_wiki": "books and Wikipedia, from folders of books and dumps of MediaWiki",
+    "ccnews": "English news from CC-NEWS WARC files",
+    "openwebtext": "pages that submissions of Reddit link to",
+    "stories": "pages of Common Crawl that are most like questions of commonsense reasoning",
+}
 _PACKAGES = ("pipelines", "corpora", "bpe", "inspection")
 
 USAGE = """usage: beam run PIPELINE [flags of the pipeline] [options of Beam]

@@ -23,6 +23,7 @@ from bpe.manifest import (
     settings_hash,
 )
 from inspection.report import render_report
+from pipelines.decontaminate_stage import describe_contamination
 from pipelines.ledger import Books, add_books, check_balance
 from pipelines.part_statistics import Statistics, add_statistics
 from pipelines.published import published_targets
@@ -47,9 +48,11 @@ class CommitRun(beam.PTransform):
     value for the report) where a run has them.
     """
 
-    def __init__(self, *, folder: str, identity: RunIdentity, vocabulary: "VocabularyCopy | None") -> None:
+    def __init__(
+        self, *, folder: str, identity: RunIdentity, vocabulary: "VocabularyCopy | None", evaluation_index: str = ""
+    ) -> None:
         super().__init__()
-        self.writer = _WriteManifest(folder, identity, vocabulary)
+        self.writer = _WriteManifest(folder, identity, vocabulary, evaluation_index)
 
     def expand(self, collections: Any) -> Any:
         keyed = {
@@ -69,11 +72,18 @@ class VocabularyCopy(NamedTuple):
 
 
 class _WriteManifest(beam.DoFn):
-    def __init__(self, folder: str, identity: RunIdentity, vocabulary: VocabularyCopy | None) -> None:
+    def __init__(
+        self, folder: str, identity: RunIdentity, vocabulary: VocabularyCopy | None, evaluation_index: str
+    ) -> None:
         self.folder, self.identity, self.vocabulary = folder, identity, vocabulary
+        self.evaluation_index = evaluation_index
 
     def process(self, element: Any) -> Iterator[str]:
         groups = element[1]
+        details = {**self.identity.details, **dict(groups.get("details", ()))}
+        if self.evaluation_index:
+            counts = (part.contamination for part in groups["parts"])
+            details["decontamination"] = describe_contamination(self.evaluation_index, counts)
         yield commit(
             self.folder,
             self.identity,
@@ -81,8 +91,8 @@ class _WriteManifest(beam.DoFn):
             inputs=[InputEntry(*one) for one in set(groups["inputs"])],
             parts=groups["parts"],
             shards=groups["shards"],
-            state=groups.get("state", ()),
-            details={**self.identity.details, **dict(groups.get("details", ()))},
+            state=[FileEntry(*entry) for entry in groups.get("state", ())],
+            details=details,
         )
 
 

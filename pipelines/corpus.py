@@ -6,7 +6,8 @@ on after a crash, and ends.
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from typing import Any
 import apache_beam as beam
 
 from bpe.vocabulary import load_vocabulary
+from pipelines.choosing import ChooseDocuments
 from pipelines.command import print_lines
 from pipelines.commit import CommitRun, RunIdentity, VocabularyCopy
 from pipelines.extract_stage import INPUTS, ExtractSplits, PlanSplits, ReadInputList
 from pipelines.inputs import InputFile, write_input_list
 from pipelines.progress import ProgressDisplay
+from pipelines.published import warning_of
 from pipelines.running import log_to, run_pipeline
 from pipelines.runs import (
     check_output,
@@ -30,7 +33,7 @@ from pipelines.runs import (
     work_folder_of,
 )
 from pipelines.select_stage import ENCODED, WriteParts
-from pipelines.settings import Execution, RunSettings
+from pipelines.settings import ANY_KIND, Execution, RunSettings, kind_of
 from pipelines.sharding import WriteShards, count_shards
 from pipelines.storage import join
 
@@ -46,19 +49,28 @@ def run_corpus(settings: RunSettings, execution: Execution, inputs: Sequence[Inp
         prepare_output(execution.output, work_folder)
         input_list = join(execution.output, "work", "inputs.tsv")
         write_input_list(inputs, input_list)
+        index = join(execution.output, "work", "evaluation.npz") if execution.decontamination else ""
+        if execution.decontamination:
+            print_lines(*execution.decontamination.describe_files())
+            execution.decontamination.write_index(index)
         n_files = Counter(kind_of(file.name, settings.kinds) for file in inputs)
         log = join(execution.output, "work", "workers.log")
         with log_to(log, debug=execution.debug), show_progress(execution, work_folder, inputs):
-            run_pipeline(lambda pipeline: build(pipeline, settings, execution, input_list, n_files), execution)
+            run_pipeline(lambda pipeline: build(pipeline, settings, execution, input_list, n_files, index), execution)
         manifest = read_committed(execution.output)
         clear_leftovers(execution.output, manifest, keep_work=execution.keep_work)
     print_lines(execution_summary(manifest, execution.output))
 
 
 def build(
-    pipeline: Any, settings: RunSettings, execution: Execution, input_list: str, n_files: Mapping[str, int]
+    pipeline: Any,
+    settings: RunSettings,
+    execution: Execution,
+    input_list: str,
+    n_files: Mapping[str, int],
+    evaluation_index: str,
 ) -> None:
-    """The job's graph, of one size however large the input is."""
+    """The job's graph, of one size however large the input is; `n_files` are those of each kind."""
     planned = (
         pipeline
         | "Name the input list" >> beam.Create([input_list])
@@ -87,22 +99,25 @@ def build(
         folder=execution.output,
         rules=settings.shards,
         vocabulary=execution.vocabulary,
-        evaluation_index=execution.evaluation_index,
+        evaluation_index=evaluation_index,
         kinds=tuple(kind for kind in sorted(settings.kinds) if kind != ANY_KIND),
     )
     parts = (
         {"files": files, "losers": chosen.losers}
         | "Bring parts together" >> beam.CoGroupByKey()
-        | "Write parts" >> beam.ParDo(writer, counts=counts).with_outputs(ENCODED, ALTERED, main="summaries")
+        | "Write parts" >> beam.ParDo(writer, counts=counts).with_outputs(ENCODED, main="summaries")
     )
     shards = parts[ENCODED] | "Write all shards" >> WriteShards(
         folder=execution.output, name=settings.corpus, rules=settings.shards, counts=counts
     )
-    state = chosen.keep_state(parts[ALTERED])
-    written = {"inputs": planned[INPUTS], "parts": parts.summaries, "shards": shards, "details": chosen.details}
-    identity = RunIdentity(settings.corpus, settings.all_settings())
-    _ = {**written, "state": state} | "Commit" >> CommitRun(
-        folder=execution.output, identity=identity, vocabulary=vocabulary_copy(settings, execution)
+    written = {"inputs": planned[INPUTS], "parts": parts.summaries, "shards": shards}
+    for_later = {"details": chosen.details, "state": chosen.state}
+    identity = RunIdentity(settings.corpus, settings.all_settings(), {"warning": warning_of(settings.corpus)})
+    _ = {**written, **for_later} | "Commit" >> CommitRun(
+        folder=execution.output,
+        identity=identity,
+        vocabulary=vocabulary_copy(settings, execution),
+        evaluation_index=evaluation_index,
     )
 
 

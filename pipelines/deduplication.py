@@ -3,7 +3,7 @@
 In go candidates (a few keys and numbers a document, never its text), out come the losers with the id
 that each lost to. Keys are tried one after the other, so a document lost by URL cannot win by text.
 The keeper is the earliest fetched, then the longest, then the smallest id: nothing of it depends on
-the order in which a runner delivers.
+the order in which a runner delivers. Where an earlier run has a key, its document is the keeper.
 """
 
 import hashlib
@@ -12,11 +12,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import numpy as np
 
 from corpora.urls import canonical_url
+from pipelines.packed import PackedRows, top_bits, windowed
 from pipelines.settings import DeduplicationRules
 
 LOSERS = "losers"
+KEYS = "keys"  # side output: (partition, packed EXACT_ROW) of the keys that this run is the first to have
+EXACT_PARTITIONS = 16
+EXACT_ROW = np.dtype([("step", "u1"), ("key", "V16"), ("kept", "V16")])
+_KEY_BYTES = 16  # of a key that another document may have too
 _WHITE = re.compile(r"\s+")
 
 
@@ -39,6 +45,8 @@ class Loser(NamedTuple):
     document_id: bytes
     reason: str
     kept_id: bytes
+    similarity: float | None = None  # Jaccard, of a near-duplicate to the one that stands for it
+    detail: str = ""
 
 
 def make_candidate(
@@ -69,32 +77,72 @@ def choose_keeper(candidates: Iterable[Candidate], reason: str) -> tuple[Candida
     return keeper, [Loser(other.document_id, reason, keeper.document_id) for other in others]
 
 
+class Step(NamedTuple):
+    """One of the keys that documents are compared by."""
+
+    number: int  # part of the state that runs leave behind
+    name: str
+    reason: str
+    key: Callable[[Candidate], bytes]
+
+
+class ExactDuplicates(NamedTuple):
+    """Collections of what exact deduplication found."""
+
+    kept: Any  # candidates
+    losers: tuple[Any, ...]  # of each step, in order: (part name, loser)
+    keys: tuple[Any, ...]  # of each step: (partition, packed EXACT_ROW), for later runs
+
+
+def exact_steps(rules: DeduplicationRules) -> list[Step]:
+    """The keys that the rules ask for, in order."""
+    steps = [
+        (rules.by_url, Step(0, "URL", "duplicate_url", _url_key)),
+        (rules.by_text, Step(1, "text", "duplicate_text", _text_key)),
+        (rules.by_prefix_chars > 0, Step(2, "beginning", "duplicate_prefix", _prefix_key)),
+    ]
+    return [step for enabled, step in steps if enabled]
+
+
 class Deduplicate(beam.PTransform):
-    """Candidates -> kept candidates, and on LOSERS (part name, loser)."""
+    """Candidates -> kept candidates, and of each step (part name, loser)."""
 
     def __init__(self, rules: DeduplicationRules) -> None:
         super().__init__()
         self.rules = rules
 
     def expand(self, candidates: Any) -> Any:
-        steps = (
-            ("URL", self.rules.by_url, _url_key, "duplicate_url"),
-            ("text", self.rules.by_text, _text_key, "duplicate_text"),
-            ("beginning", self.rules.by_prefix_chars > 0, _prefix_key, "duplicate_prefix"),
-        )
-        losers = []
-        for name, enabled, key, reason in steps:
-            if not enabled:
-                continue
+        found = candidates | "Exactly" >> RemoveExactDuplicates(self.rules)
+        return found.kept, list(found.losers)
+
+
+class RemoveExactDuplicates(beam.PTransform):
+    """Candidates -> ExactDuplicates.
+
+    `earlier` is a collection of (step number, key, epoch, id) of earlier runs: who shares such a key loses to that id.
+    """
+
+    def __init__(self, rules: DeduplicationRules, *, earlier: Any = None) -> None:
+        super().__init__()
+        self.rules, self.earlier = rules, earlier
+
+    def expand(self, candidates: Any) -> Any:
+        losers, keys = [], []
+        for step in exact_steps(self.rules):
+            keyed = candidates | f"Key by {step.name}" >> beam.ParDo(_KeyBy(step.key))
+            if self.earlier is not None:
+                known = self.earlier | f"Known by {step.name}" >> beam.ParDo(_KnownBy(step.number))
+                keyed = (keyed, known) | f"New and known by {step.name}" >> beam.Flatten()
             outcome = (
-                candidates
-                | f"Key by {name}" >> beam.ParDo(_KeyBy(key))
-                | f"Group by {name}" >> beam.GroupByKey()
-                | f"Keep one of each {name}" >> beam.ParDo(_KeepOne(reason)).with_outputs(LOSERS, main="kept")
+                keyed
+                | f"Group by {step.name}" >> beam.GroupByKey()
+                | f"Keep one of each {step.name}"
+                >> beam.ParDo(_KeepOne(step.number, step.reason)).with_outputs(LOSERS, KEYS, main="kept")
             )
             candidates = outcome.kept
             losers.append(outcome[LOSERS])
-        return candidates, losers
+            keys.append(outcome[KEYS])
+        return ExactDuplicates(candidates, tuple(losers), tuple(keys))
 
 
 def _url_key(candidate: Candidate) -> bytes:
@@ -122,17 +170,51 @@ class _KeyBy(beam.DoFn):
         yield (key or b"\0" + candidate.document_id), tuple(candidate)
 
 
+class _KnownBy(beam.DoFn):
+    """(step number, key, epoch, id) -> (key, (epoch, id)) of the rows of one step."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def process(self, element: Any) -> Iterator[Any]:
+        number, key, epoch, known_id = element
+        if number == self.number:
+            yield key, (epoch, known_id)
+
+
 class _KeepOne(beam.DoFn):
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+    """(key, candidates and known ids) -> the one to keep, unless the key is known; on LOSERS the others."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        self.number, self.reason = number, reason
+
+    def start_bundle(self) -> None:
+        self.rows = bytearray()
 
     def process(self, group: Any) -> Iterator[Any]:
-        candidates = [Candidate(*element) for element in group[1]]
+        key, elements = group[0], list(group[1])
+        known = [element for element in elements if len(element) == 2]
+        candidates = [Candidate(*element) for element in elements if len(element) > 2]
+        if known:
+            keeper_id = min(known)[1]
+            for candidate in candidates:
+                loser = Loser(candidate.document_id, self.reason, keeper_id)
+                yield beam.pvalue.TaggedOutput(LOSERS, (candidate.part_name, tuple(loser)))
+            return
         parts = {candidate.document_id: candidate.part_name for candidate in candidates}
         keeper, losers = choose_keeper(candidates, self.reason)
         yield tuple(keeper)
+        if len(key) == _KEY_BYTES:
+            self.rows += bytes([self.number]) + key + keeper.document_id
         for loser in losers:
             yield beam.pvalue.TaggedOutput(LOSERS, (parts[loser.document_id], tuple(loser)))
+
+    def finish_bundle(self) -> Iterator[Any]:
+        rows = np.frombuffer(bytes(self.rows), EXACT_ROW)
+        packed = PackedRows(EXACT_ROW, EXACT_PARTITIONS)
+        high = np.frombuffer(rows["key"].tobytes(), ">u8")[::2].astype(np.uint64)
+        packed.add(top_bits(high, EXACT_PARTITIONS), rows)
+        yield from (windowed(beam.pvalue.TaggedOutput(KEYS, element)) for element in packed.take())
 
 
 def _key(text: str) -> bytes:

@@ -12,8 +12,6 @@ from bpe.vocabulary import load_vocabulary
 from pipelines.running import RUNNERS, check_beam_options
 from pipelines.settings import DEFAULT_BLOCK_TOKENS, DEFAULT_SHARD_BYTES, Execution, ShardRules
 
-OFF = "off"
-
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Shows defaults and leaves the description's lines as they are; says nothing of a default of None."""
@@ -57,29 +55,6 @@ def add_output_flags(parser: argparse.ArgumentParser, *, min_tokens: int = 0) ->
     group.add_argument("--min-tokens", type=int, default=min_tokens, metavar="TOKENS",
                        help="drop documents of fewer tokens, in a run with a vocabulary; 0 keeps all")  # fmt: skip
     group.add_argument("--overwrite", action="store_true", help="replace a finished run of other settings in OUT")
-
-
-def add_selection_flags(parser: argparse.ArgumentParser, *, near_duplicates: str = OFF) -> None:
-    """--near-duplicates, --against, --decontaminate: which of the documents fit to keep are kept."""
-    group = parser.add_argument_group("selection")
-    group.add_argument("--no-deduplicate", action="store_true", help="keep exact duplicates, and near ones")
-    group.add_argument(
-        "--near-duplicates", default=near_duplicates, metavar="THRESHOLD:RECALL",
-        help="drop documents whose Jaccard similarity on word 5-grams to a kept one is above THRESHOLD, finding at"
-             " least the share RECALL of the pairs that are just above it; each pair is verified. off: keep them",
-    )  # fmt: skip
-    group.add_argument(
-        "--expected-documents", type=int, default=10**8, metavar="N",
-        help="documents that this corpus will ever hold, earlier and later runs included: decides how near-duplicates"
-             " are looked for, so runs that are deduplicated against each other must agree on it",
-    )  # fmt: skip
-    group.add_argument("--against", nargs="+", action="extend", default=[], metavar="RUN",
-                       help="folders of earlier runs: their documents are not taken again; oldest first")  # fmt: skip
-    group.add_argument(
-        "--decontaminate", default="", metavar="DIR:MODE",
-        help="look for passages of the evaluation sets in DIR (GLUE, SQuAD, RACE, WSC as published) and mark the"
-             " documents, cut the passages, or drop the documents",
-    )  # fmt: skip
 
 
 def add_execution_flags(parser: argparse.ArgumentParser) -> None:

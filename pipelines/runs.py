@@ -48,6 +48,12 @@ def check_output(
     """The manifest where this very run is finished, else None; ValueError where the folder is somebody else's."""
     manifest = find_finished_run(output)
     if manifest is not None:
+        if overwrite and manifest.removals:
+            n = sum(removal.documents for removal in manifest.removals)
+            raise ValueError(
+                f"{output} holds a run from which {n} documents were forgotten, and --overwrite would bring them back;"
+                " choose another --output and forget them there, too, or remove this folder yourself"
+            )
         if is_same_run(manifest, settings, inputs):
             return None if overwrite else manifest
         if not overwrite:
@@ -122,6 +128,9 @@ def execution_summary(manifest: Manifest, output: str) -> str:
         f"documents: {counts.documents:,} ({counts.text_bytes / 1e6:.1f} MB of text)"
         + (f" in {output}/documents" if manifest.documents else ""),
     ]
+    if manifest.removals:
+        n = sum(removal.documents for removal in manifest.removals)
+        lines.append(f"forgotten since: {n:,} documents, which stay so: nothing is read again")
     if manifest.vocabulary is not None:
         lines.append(f"tokens: {counts.tokens:,} in {len(manifest.shards)} shards in {output}/shards")
     lines.append(f"report: {output}/report.html")

@@ -16,13 +16,14 @@ import pyarrow.compute as pc
 from bpe.encoding import Encoder
 from bpe.manifest import FileEntry
 from bpe.vocabulary import load_vocabulary
-from corpora.decontamination import TaskCounts
+from corpora.contamination_counts import TaskCounts
 from corpora.documents import DOCUMENT_SCHEMA, REJECTION_SCHEMA
 from corpora.sentences import split_sentences
 from pipelines.decontaminate_stage import Decontaminator
 from pipelines.deduplication import LOSERS, Loser, make_candidate
 from pipelines.ledger import Books, add_books, check_balance, move_to_rejected
 from pipelines.part_statistics import Statistics, part_statistics
+from pipelines.score_cut import Cut
 from pipelines.settings import DeduplicationRules, ShardRules
 from pipelines.sharding import EncodedDocument, ShardCounts, shard_key, write_table
 from pipelines.work_files import WorkSummary, read_groups
@@ -53,6 +54,7 @@ class ReadCandidates(beam.DoFn):
 
     def process(self, element: Any, cut: Any = None) -> Iterator[Any]:
         part_name, (_, path, _) = element
+        cut = Cut(*cut) if cut is not None else None
         columns = ["document_id", "url", "text", "fetched_at", "reason", "score"]
         for table in read_groups(path, columns):
             documents = table.filter(pc.equal(table["reason"], ""))

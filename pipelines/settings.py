@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from bpe.manifest import settings_hash
 from corpora.near_duplicates import NearDuplicateRules
 from corpora.warc import ReadLimits
+from pipelines.decontaminate_stage import DecontaminationPlan
 from pipelines.sandbox_child import load_function
 
 DEFAULT_SHARD_BYTES = 256 << 20
@@ -72,6 +73,21 @@ class DeduplicationRules:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SelectionRules:
+    """Which of the documents fit to keep are kept, in the order in which they are asked."""
+
+    keep: float | None = None  # share of the documents, those of the highest score; None where a corpus does not rank
+    deduplication: DeduplicationRules = field(default_factory=DeduplicationRules)
+    near_duplicates: NearDuplicateRules | None = None
+    against: tuple[str, ...] = ()  # fingerprints of the earlier runs whose documents are not taken again
+    decontamination: Mapping[str, object] | None = None  # rules, and the fingerprint of the evaluation texts
+
+    def __post_init__(self) -> None:
+        if self.keep is not None and not 0 < self.keep <= 1:
+            raise ValueError(f"--keep is {self.keep}; it is a share of the documents, above 0 and at most 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ShardRules:
     """How kept documents become shards."""
 
@@ -101,11 +117,7 @@ class RunSettings:
     variant: str = "default"
     kinds: Mapping[str, InputKind]  # by the first folder of a file's name; ANY_KIND is for all others
     limit_bytes: int | None = None  # of each input file
-    keep: float | None = None  # of the documents, those of the highest score; None where a corpus does not rank
-    deduplication: DeduplicationRules = field(default_factory=DeduplicationRules)
-    near_duplicates: NearDuplicateRules | None = None
-    against: tuple[str, ...] = ()  # fingerprints of the earlier runs whose documents are not taken again
-    decontamination: Mapping[str, object] | None = None  # rules, and the fingerprint of the evaluation texts
+    selection: SelectionRules = field(default_factory=SelectionRules)
     shards: ShardRules = field(default_factory=ShardRules)
     vocabulary_fingerprint: str = ""  # "" when the run writes documents only
 
@@ -123,11 +135,7 @@ class RunSettings:
             "variant": self.variant,
             "extract": self.extract_settings(),
             "limit_bytes": self.limit_bytes,
-            "keep": self.keep,
-            "deduplication": as_plain(self.deduplication),
-            "near_duplicates": as_plain(self.near_duplicates),
-            "against": list(self.against),
-            "decontamination": as_plain(self.decontamination),
+            "selection": as_plain(self.selection),
             "shards": as_plain(self.shards) if self.vocabulary_fingerprint else None,
             "vocabulary": self.vocabulary_fingerprint or None,
         }
@@ -148,7 +156,7 @@ class Execution:
     progress: bool = True
     debug: bool = False
     against: tuple[str, ...] = ()  # folders of earlier runs
-    evaluation_index: str = ""  # file of the index that documents are compared with evaluation sets by; "" is none
+    decontamination: DecontaminationPlan | None = None  # the texts that SelectionRules.decontamination stands for
     beam_options: tuple[str, ...] = ()  # passed on to Beam
 
     @property

@@ -33,7 +33,7 @@ class HeldOut:
         self._micro_batch = settings.micro_batch
 
     def __bool__(self) -> bool:
-        return self._order.n_windows > 0
+        return self._order.n_windows(0) > 0
 
     def batches(self, ranks: Ranks) -> Iterator[MaskedBlocks]:
         """This rank's micro-batches."""
@@ -43,7 +43,7 @@ class HeldOut:
 
     def _runs(self) -> Iterator[SampleRun]:
         left = self._limit
-        for window in range(self._order.n_windows):
+        for window in range(self._order.n_windows(0)):
             n_samples = min(self._order.n_samples(0, window), left)
             for first in range(0, n_samples, self._micro_batch):
                 yield SampleRun(0, window, first, min(self._micro_batch, n_samples - first))

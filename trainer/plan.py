@@ -4,8 +4,9 @@ In: the train blocks of some manifests, a recipe's data fields and a seed. Out: 
 samples of any update. The rule: all of it is a pure function of (manifests, recipe, seed, update), never of ranks,
 loader threads or micro-batches; so a place in it is three numbers, and whoever resumes packs one window.
 
-Per epoch the blocks are permuted; each run of `window_blocks` of them is a *window*, whose documents are shuffled,
-packed, and whose samples are shuffled again. Batches run across the borders of windows and of epochs.
+Per epoch the blocks, repeated by the weight of their corpus (trainer.mixing), are permuted; each run of `window_blocks`
+of them is a *window*, whose documents are shuffled, packed, and whose samples are shuffled again. Batches run across
+the borders of windows and of epochs.
 """
 
 from collections import OrderedDict
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from bpe.errors import ShardError
 from trainer import packing
 from trainer.masking import MaskingRules
+from trainer.mixing import count_blocks, draw_blocks
 from trainer.packing import Blocks, Ids, Indices, Items, Spans
 from trainer.randomness import Purpose, draw_permutation
 from trainer.settings import Settings
@@ -71,20 +73,31 @@ class Order:
     def __init__(self, source: Source, rules: PackingRules) -> None:
         self.source = source
         self.rules = rules
-        self.n_windows = -(-len(source) // rules.window_blocks)
+        self._blocks: tuple[int, Indices] | None = None  # of the epoch asked for last
         self._packed: OrderedDict[tuple[int, int], Window] = OrderedDict()
         self._n_samples: dict[tuple[int, int], int] = {}
         self.n_long: dict[tuple[int, int], int] = {}  # sentences longer than a block, of the windows packed so far
 
+    def n_windows(self, epoch: int) -> int:
+        """Windows in an epoch; where corpora are mixed by fractions, epochs differ by a block and so by a window."""
+        n_blocks = count_blocks(self.source.parts, epoch) if self.rules.shuffle else len(self.source)
+        return -(-n_blocks // self.rules.window_blocks)
+
+    def epoch_blocks(self, epoch: int) -> Indices:
+        """The numbers of the blocks of an epoch in its order, those that are seen more than once repeated."""
+        if not self.rules.shuffle:
+            return np.arange(len(self.source))
+        if self._blocks is None or self._blocks[0] != epoch:
+            seed = self.rules.seed
+            drawn = draw_blocks(self.source.parts, seed=seed, epoch=epoch)
+            order = draw_permutation(drawn.size, seed=seed, purpose=Purpose.BLOCK_ORDER, epoch=epoch)
+            self._blocks = epoch, drawn[order]
+        return self._blocks[1]
+
     def window_blocks(self, epoch: int, window: int) -> list[int]:
         """The numbers of the blocks of a window, in the order in which it holds them."""
-        n_blocks = len(self.source)
         first = window * self.rules.window_blocks
-        if self.rules.shuffle:
-            order = draw_permutation(n_blocks, seed=self.rules.seed, purpose=Purpose.BLOCK_ORDER, epoch=epoch)
-        else:
-            order = np.arange(n_blocks)
-        numbers: list[int] = order[first : first + self.rules.window_blocks].tolist()
+        numbers: list[int] = self.epoch_blocks(epoch)[first : first + self.rules.window_blocks].tolist()
         return numbers
 
     def window(self, epoch: int, window: int) -> Window:
@@ -109,7 +122,7 @@ class Order:
 
     def epoch_samples(self, epoch: int) -> int:
         """Samples in an epoch: every window's sentence lengths are packed once."""
-        return sum(self.n_samples(epoch, window) for window in range(self.n_windows))
+        return sum(self.n_samples(epoch, window) for window in range(self.n_windows(epoch)))
 
     def take(self, place: SampleId, n: int) -> tuple[list[SampleRun], SampleId]:
         """The next `n` samples from a place on, and the place after them."""
@@ -117,7 +130,7 @@ class Order:
         epoch, window, offset = place
         empty_since = epoch
         while n:
-            if window >= self.n_windows:
+            if window >= self.n_windows(epoch):
                 epoch, window, offset = epoch + 1, 0, 0
                 if epoch - empty_since > _MAX_EMPTY_EPOCHS:
                     raise ShardError(self.source.name, "", f"the {self.source.split} shards hold no text to pack")

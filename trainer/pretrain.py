@@ -87,7 +87,9 @@ def make_parser() -> OneLineParser:
     assert __doc__ is not None
     parser = OneLineParser("pretrain.py", description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--recipe", required=True, help="tiny, roberta-base, roberta-large, or a .toml file")
-    parser.add_argument("--data", required=True, nargs="+", metavar="OUT", help="folders of finished runs of shards")
+    parser.add_argument(
+        "--data", required=True, nargs="+", metavar="OUT", help="folders of finished runs of shards, or of mixtures"
+    )
     parser.add_argument("--output", required=True, metavar="RUN", help="folder for checkpoints and log")
     parser.add_argument("--resume", choices=("auto", "never"), default="auto", help="go on with RUN (default: auto)")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
@@ -109,7 +111,8 @@ def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: st
     model = make_model(settings, vocabulary_size=description.vocabulary_size).to(ranks.device).train()
     dtype = choose_precision(settings.precision, ranks.device)
     line.say(
-        f"{count_parameters(model):,} parameters, {order.source.n_tokens:,} tokens in {len(order.source):,} blocks, "
+        f"{count_parameters(model):,} parameters, {order.source.n_tokens:,} tokens in {len(order.source):,} blocks"
+        f"{describe_weights(order.source)}, "
         f"vocabulary {description.vocabulary[:16]} of {description.vocabulary_size:,}, seed {settings.seed}; "
         f"{ranks.n_ranks} rank(s) x {steps} x {settings.micro_batch} sequences on {ranks.device.type}, {dtype}"
     )
@@ -122,6 +125,14 @@ def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: st
         held_out=HeldOut(runs, settings, vocabulary_size=description.vocabulary_size),
         line=line,
     )
+
+
+def describe_weights(source: Source) -> str:
+    """How runs are mixed, for people; "" where each is seen once an epoch."""
+    if all(run.weight == 1 for run in source.runs):
+        return ""
+    mixed = " + ".join(f"{float(run.weight):g} x {run.folder.name}" for run in source.runs)
+    return f" ({mixed}: about {source.epoch_tokens:,} an epoch)"
 
 
 def make_batches(order: Order, description: RunDescription, ranks: Ranks) -> Prefetched:

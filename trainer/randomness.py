@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     MASKS = 4
     DROPOUT = 5
     WEIGHTS = 6
+    BLOCK_CHOICE = 7
 
 
 def draw_words(n: int, *, seed: int, purpose: Purpose, epoch: int = 0, window: int = 0, start: int = 0) -> Words:

@@ -43,7 +43,8 @@ def claim_folder(run: RunState, *, resume: str) -> None:
             raise ValueError(f"{run.folder} holds a run, and --resume is never: name another --output, or remove it")
         refuse_other_run(run.folder, found, run.description)
     # Folders may differ between machines; what they hold may not.
-    read = repr((run.description.manifests, run.description.vocabulary, run.description.settings)).encode()
+    description = run.description
+    read = repr((description.manifests, description.weights, description.vocabulary, description.settings)).encode()
     if not all_agree(int(hashlib.sha256(read).hexdigest()[:7], 16), run.ranks):
         raise RunError("the ranks do not read the same manifests and settings; give all of them the same --data")
     if run.ranks.speaks:

@@ -3,7 +3,8 @@
 In: settings and the runs of shards that are read. Out: the same, for whoever resumes or inspects the run. The rule:
 settings.json holds all that the order of training depends on, and a folder serves one run only.
 
-    RUN/settings.json   settings, shards (folder relative to RUN, hash of the manifest), vocabulary
+    RUN/settings.json   settings, shards (folder relative to RUN, hash of the manifest, weight unless it is 1),
+                        vocabulary
     RUN/log.jsonl       {"update": 50, "loss": ..., "place": [epoch, window, offset], "batch": ...}, and where the
                         held-out split was measured after it {..., "held_out_loss": ..., "held_out_perplexity": ...}
     RUN/checkpoints/    see trainer.checkpoints
@@ -13,6 +14,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +38,7 @@ class RunDescription(NamedTuple):
     manifests: tuple[str, ...]  # sha256 of each manifest's file
     vocabulary: str  # fingerprint
     vocabulary_size: int
+    weights: tuple[Fraction, ...]  # of the runs of shards, in the same order
 
 
 def describe_run(settings: Settings, runs: tuple[Run, ...]) -> RunDescription:
@@ -47,6 +50,7 @@ def describe_run(settings: Settings, runs: tuple[Run, ...]) -> RunDescription:
         tuple(run.fingerprint for run in runs),
         vocabulary.fingerprint,
         vocabulary.size,
+        tuple(run.weight for run in runs),
     )
 
 
@@ -55,7 +59,8 @@ def plain_description(folder: Path, description: RunDescription) -> dict[str, ob
     shards = [
         # Relative to the run, so that both may be moved together.
         {"folder": os.path.relpath(path.resolve(), folder.resolve()), "manifest_sha256": manifest}
-        for path, manifest in zip(description.folders, description.manifests, strict=True)
+        | ({} if weight == 1 else {"weight": str(weight)})
+        for path, manifest, weight in zip(description.folders, description.manifests, description.weights, strict=True)
     ]
     return {
         "settings": dataclasses.asdict(description.settings),
@@ -89,8 +94,9 @@ def read_description(folder: Path) -> RunDescription | None:
             tuple(entry["manifest_sha256"] for entry in plain["shards"]),
             plain["vocabulary"]["fingerprint"],
             plain["vocabulary"]["size"],
+            tuple(Fraction(entry.get("weight", 1)) for entry in plain["shards"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise RunError(f"{path}: not the description of a run ({error}); give the run another folder") from error
 
 
@@ -103,6 +109,9 @@ def refuse_other_run(folder: Path, found: RunDescription, wanted: RunDescription
     if found.manifests != wanted.manifests:
         theirs_short, ours_short = (", ".join(name[:16] for name in each.manifests) for each in (found, wanted))
         differing.append(f"shards of manifest {theirs_short} (now {ours_short})")
+    if found.weights != wanted.weights:
+        theirs_weights, our_weights = (", ".join(map(str, each.weights)) for each in (found, wanted))
+        differing.append(f"weights {theirs_weights} (now {our_weights})")
     if differing:
         raise RunError(
             f"{folder} holds a run with {'; '.join(differing)}: repeat its settings, or name another --output"
@@ -118,6 +127,7 @@ def open_order(folder: Path) -> tuple[Order, RunDescription]:
     for run, expected in zip(runs, description.manifests, strict=True):
         if run.fingerprint != expected:
             raise RunError(f"{run.folder}: its manifest is {run.fingerprint[:16]}, the run read {expected[:16]}")
+    runs = tuple(run._replace(weight=weight) for run, weight in zip(runs, description.weights, strict=True))
     return Order(Source(runs, split="train"), packing_rules(description.settings)), description
 
 

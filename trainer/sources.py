@@ -1,12 +1,14 @@
 """The finished runs that a training reads: their manifests, checked to belong together, and their blocks.
 
-In: folders with a manifest. Out: `Source`, which numbers the blocks of a split and reads any of them. The rule:
-only what the manifests list is opened, and every block is verified against them before it is used.
+In: folders with a manifest, or with a mixture of such folders by weight (bpe.mixture). Out: `Source`, which numbers
+the blocks of a split and reads any of them. The rule: only what the manifests list is opened, and every block is
+verified against them before it is used.
 """
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +17,9 @@ import numpy.typing as npt
 
 from bpe.errors import ShardError
 from bpe.manifest import FILE_NAME, Manifest, ShardEntry, VocabularyEntry, parse_manifest, verify_files
+from bpe.mixture import is_mixture, load_mixture, open_source, parse_weight
 from bpe.shards import Shard, ShardBlock, check_shard, open_shard
+from trainer.mixing import Part
 
 _OPEN_SHARDS = 64  # a run may have tens of thousands; only those of the current window are needed
 
@@ -29,6 +33,7 @@ class Run(NamedTuple):
     folder: Path
     manifest: Manifest
     fingerprint: str  # sha256 of the manifest's file
+    weight: Fraction = Fraction(1)  # times that its train blocks are seen in an epoch
 
 
 class BlockPlace(NamedTuple):
@@ -40,8 +45,8 @@ class BlockPlace(NamedTuple):
 
 
 def open_runs(folders: Sequence[str | Path]) -> tuple[Run, ...]:
-    """The runs in these folders, all encoded with one vocabulary; ShardError names what does not fit."""
-    runs = tuple(_open_run(Path(folder)) for folder in folders)
+    """The runs in these folders and mixtures, all encoded with one vocabulary; ShardError names what does not fit."""
+    runs = tuple(run for folder in folders for run in _open_folder(Path(folder)))
     first = vocabulary_of(runs[:1])
     for run in runs[1:]:
         other = vocabulary_of((run,))
@@ -93,6 +98,8 @@ class Source:
         counts = [shard.blocks.offset.size for _, shard in self._shards]
         self._ends = np.cumsum(np.array(counts, dtype=np.int64))
         self.n_tokens = sum(shard.n_tokens for _, shard in self._shards)
+        self.epoch_tokens = int(sum(shard.n_tokens * runs[number].weight for number, shard in self._shards))  # about
+        self.parts = _make_parts(runs, [(number, n) for (number, _), n in zip(self._shards, counts, strict=True)])
         self._open: OrderedDict[int, Shard] = OrderedDict()
 
     def __len__(self) -> int:
@@ -127,6 +134,27 @@ def concatenate_blocks(blocks: Sequence[ShardBlock]) -> tuple[npt.NDArray[Any], 
         np.concatenate([block.sentence_lengths for block in blocks]),
         np.concatenate([block.sentences_per_document for block in blocks]),
     )
+
+
+def _make_parts(runs: tuple[Run, ...], counts: Sequence[tuple[int, int]]) -> tuple[Part, ...]:
+    """The blocks of each run, from the blocks of each shard."""
+    parts, first = [], 0
+    for number, run in enumerate(runs):
+        n_blocks = sum(n for of, n in counts if of == number)
+        parts.append(Part(first, n_blocks, run.weight))
+        first += n_blocks
+    return tuple(parts)
+
+
+def _open_folder(folder: Path) -> Iterator[Run]:
+    """The run in a folder, or those of the mixture in it."""
+    if not is_mixture(folder):
+        yield _open_run(folder)
+        return
+    mixture = load_mixture(folder)
+    for source in mixture.sources:
+        manifest = open_source(folder, source)
+        yield Run(folder / source.run, manifest, source.manifest_sha256, parse_weight(source.weight))
 
 
 def _open_run(folder: Path) -> Run:

@@ -24,8 +24,9 @@ class DocumentPiece(NamedTuple):
 
 def sample_documents(order: Order, sample: SampleId) -> list[DocumentPiece]:
     """What a sample is made of; ValueError where there is no such sample."""
-    if sample.epoch < 0 or not 0 <= sample.window < order.n_windows:
-        raise ValueError(f"there is no window {sample.window} in epoch {sample.epoch}: it has {order.n_windows}")
+    n_windows = order.n_windows(sample.epoch) if sample.epoch >= 0 else 0
+    if not 0 <= sample.window < n_windows:
+        raise ValueError(f"there is no window {sample.window} in epoch {sample.epoch}: it has {n_windows}")
     n_samples = order.n_samples(sample.epoch, sample.window)
     if not 0 <= sample.offset < n_samples:
         raise ValueError(f"there is no sample {sample.offset}: the window has samples 0 to {n_samples - 1}")

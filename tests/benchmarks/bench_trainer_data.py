@@ -63,7 +63,7 @@ def measure(data: Path) -> dict[str, float]:
     order = Order(Source(runs, split="train"), PackingRules())
 
     def pack() -> None:
-        for window in range(order.n_windows):
+        for window in range(order.n_windows(0)):
             order.window(1, window)
 
     def gather_and_mask() -> None:

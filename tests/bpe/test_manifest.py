@@ -13,6 +13,7 @@ from bpe.layout import BlockTable, block_offsets, block_sizes, shard_bytes
 from bpe.manifest import (
     FileEntry,
     Manifest,
+    Removal,
     ShardEntry,
     dump_manifest,
     load_manifest,
@@ -20,6 +21,10 @@ from bpe.manifest import (
     settings_hash,
     verify_files,
 )
+
+
+def name_of_part(part: object) -> str:
+    return "edit" if callable(part) else str(part)[:40]  # the same in every process
 
 
 def edited(manifest, path, value):
@@ -101,11 +106,94 @@ def test_the_hash_of_settings_depends_on_nothing_but_their_values():
         settings_hash({"a": object()})
 
 
+REMOVAL = Removal(
+    request_sha256="a" * 64,
+    targets={"url": 1, "domain": 0},
+    reason="",
+    date="2026-01-31",
+    documents=2,
+    sentences=5,
+    tokens=50,
+    text_bytes=300,
+    emptied=1,
+    dependents=0,
+    files=("documents/part-0.parquet", "rejected/part-0.parquet"),
+    previous_manifest="b" * 64,
+)
+
+
+@pytest.fixture
+def rich(manifest):
+    """A manifest with everything that is optional: state, details, a removal."""
+    return manifest._replace(
+        books=manifest.books._replace(read=manifest.books.read + 2, rejected={"too_short": 2, "forgotten": 2}),
+        rejected=(manifest.rejected[0]._replace(rows=5),),
+        statistics={**manifest.statistics, "details": {"cut": {"score": 0.5, "kept": [1, None, "x", True]}}},
+        state=(FileEntry("state/keys.parquet", 3, "7" * 64, 2), FileEntry("state/rules.json", 2, "8" * 64)),
+        removals=(REMOVAL,),
+    )
+
+
+def test_what_a_run_does_not_have_leaves_no_trace_in_its_manifest(manifest):
+    plain = json.loads(dump_manifest(manifest))
+    assert not {"state", "removals"} & plain.keys()
+    assert "details" not in plain["statistics"]
+    assert (parse_manifest(dump_manifest(manifest)).state, parse_manifest(dump_manifest(manifest)).removals) == ((), ())
+
+
+def test_state_details_and_removals_come_back_as_they_were_written(rich):
+    back = parse_manifest(dump_manifest(rich))
+    assert (back.state, back.removals, back.statistics) == (rich.state, rich.removals, rich.statistics)
+    assert dump_manifest(back) == dump_manifest(rich)
+
+
+RICH_EDITS = [
+    (["state"], [], r"at state: an empty list; leave the key out"),
+    (["state"], {}, r"at state: a list was expected, found an object"),
+    (["state", 0, "name"], "documents/keys.parquet", r"at state\[0\].name: 'documents/keys.parquet' is not"),
+    (["state", 0, "name"], "state/../x", r"at state\[0\].name: .*leaves its folder"),
+    (["state", 0, "sha256"], ..., r"at state\[0\].sha256: this key is missing"),
+    (["state", 0, "rows"], -1, r"at state\[0\].rows: a whole number"),
+    (["state", 0, "mode"], 5, r"at state\[0\].mode: unknown key"),
+    (["state"], lambda state: [*state, state[0]], r"'state/keys.parquet' is listed twice"),
+    (["removals"], [], r"at removals: an empty list"),
+    (["removals"], ..., r"at removals: 0, but 2 records are forgotten"),
+    (["removals", 0, "documents"], 3, r"at removals: 3, but 2 records are forgotten"),
+    (["removals", 0, "urls"], ["https://example.com/"], r"at removals\[0\].urls: unknown key"),
+    (["removals", 0, "tokens"], ..., r"at removals\[0\].tokens: this key is missing"),
+    (["removals", 0, "tokens"], "5", r"at removals\[0\].tokens: a whole number"),
+    (["removals", 0, "targets"], [], r"at removals\[0\].targets: an object was expected"),
+    (["removals", 0, "reason"], None, r"at removals\[0\].reason: a text was expected"),
+    (["removals", 0, "date"], "yesterday", r"at removals\[0\].date: 'yesterday' is no day"),
+    (["removals", 0, "date"], "20260131", r"at removals\[0\].date: '20260131' is no day"),
+    (["removals", 0, "request_sha256"], "", r"at removals\[0\].request_sha256: a text"),
+    (["removals", 0, "previous_manifest"], "B" * 64, r"at removals\[0\].previous_manifest"),
+    (["removals", 0, "files", 0], "/etc/passwd", r"at removals\[0\].files\[0\]: '/etc/passwd' is not a relative name"),
+    (["removals", 0, "files"], lambda names: names[::-1], r"at removals\[0\].files: the names are not in order"),
+    (["statistics", "details"], {}, r"at statistics.details: an object with at least one member"),
+    (["statistics", "details"], [1], r"at statistics.details: an object"),
+    (["statistics", "details", "cut"], json.loads("[" * 9 + "]" * 9), r"at statistics.details.cut[.0]*: .*too deeply"),
+    (["statistics", "examples"], {}, r"at statistics.examples: unknown key"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "value", "found"), RICH_EDITS, ids=name_of_part)
+def test_edited_state_details_and_removals_are_refused_by_key(rich, path, value, found):
+    with pytest.raises(ShardError, match=found):
+        parse_manifest(edited(rich, path, value))
+
+
+def test_a_number_that_no_manifest_could_hold_is_refused(rich):
+    with pytest.raises(ShardError, match=r"statistics.details.cut.score: the number is too large"):
+        parse_manifest(dump_manifest(rich).replace(b'"score":0.5', b'"score":1e999'))
+
+
 NAME = ["shards", 0, "name"]
 LISTED = (NAME, ["shards", 0, "lineage", "name"], ["documents", 0, "name"], ["rejected", 0, "name"])
 EDITS = [
     (["format"], "shardmill-manifest-2", r"at format: found 'shardmill-manifest-2'"),
     (["format"], ..., r"at format: found None"),
+    (["format"], "shardmill-removal-1", r"at format: documents are being removed from this run.*prep-shards forget"),
     (["books"], ..., r"at books: this key is missing"),
     (["extra"], 1, r"at extra: unknown key"),
     (["shards", 0, "lineage"], ..., r"at shards\[0\].lineage: this key is missing"),
@@ -154,10 +242,6 @@ EDITS = [
     (["report", "sha256"], 5, r"at report.sha256: a text was expected"),
     (["name"], "", r"at name: a text was expected"),
 ]  # fmt: skip
-
-
-def name_of_part(part: object) -> str:
-    return "edit" if callable(part) else str(part)[:40]  # the same in every process
 
 
 @pytest.mark.parametrize(("path", "value", "found"), EDITS, ids=name_of_part)
@@ -234,6 +318,7 @@ def run(tmp_path, shard, manifest) -> tuple:
         report=put(manifest.report),
         documents=tuple(map(put, manifest.documents)),
         rejected=tuple(map(put, manifest.rejected)),
+        state=(put(FileEntry("state/keys.parquet", 0, "")),),
     )
 
 
@@ -250,8 +335,10 @@ def test_missing_extra_and_changed_files_are_named(run):
     (root / "documents" / "part-0.parquet").write_bytes(b"longer than it was by a good deal, certainly so")
     (root / "shards" / "x.parquet").write_bytes(b"X" + (root / "shards" / "x.parquet").read_bytes()[1:])
     (root / "shards" / "extra.tar").write_bytes(b"")
+    (root / "state" / "keys.parquet").unlink()
+    (root / "state" / "extra.json").write_bytes(b"{}")
     faults = [str(fault) for fault in verify_files(manifest, root, full=True)]
-    assert len(faults) == 4
+    assert len(faults) == 6
     for fault, (name, found) in zip(
         faults,
         [
@@ -259,12 +346,14 @@ def test_missing_extra_and_changed_files_are_named(run):
             ("report.html", "missing"),
             ("shards/extra.tar", "not listed"),
             ("shards/x.parquet", "sha256"),
+            ("state/extra.json", "not listed"),
+            ("state/keys.parquet", "missing"),
         ],
         strict=True,
     ):
         assert name in fault
         assert found in fault
-    assert len(verify_files(manifest, root, full=False)) == 3
+    assert len(verify_files(manifest, root, full=False)) == 5
 
 
 def test_a_large_manifest_loads_at_two_thousand_shards_a_second(manifest):

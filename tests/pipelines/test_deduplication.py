@@ -69,8 +69,8 @@ def test_a_document_lost_by_url_cannot_win_by_text():
         assert_that(kept | beam.Map(lambda one: one[1]), equal_to([first.document_id, fourth.document_id]), "kept")
         lost = losers | beam.Flatten() | beam.Map(lambda pair: (pair[0], *pair[1]))
         expected = [
-            ("part", second.document_id, "duplicate_url", first.document_id),
-            ("part", third.document_id, "duplicate_text", first.document_id),
+            ("part", second.document_id, "duplicate_url", first.document_id, None, ""),
+            ("part", third.document_id, "duplicate_text", first.document_id, None, ""),
         ]
         assert_that(lost, equal_to(expected), "lost")
 

@@ -23,7 +23,7 @@ def order(small_data: Path) -> Order:
 
 
 def _epoch(order: Order, epoch: int) -> Iterator[np.ndarray]:
-    for window in range(order.n_windows):
+    for window in range(order.n_windows(0)):
         blocks = order.gather(SampleRun(epoch, window, 0, order.n_samples(epoch, window)))
         for row, n in zip(blocks.ids, blocks.n_tokens.tolist(), strict=True):
             yield row[1:n]
@@ -63,7 +63,7 @@ def test_batches_run_across_windows_and_epochs_and_lose_no_sample(order: Order) 
     assert taken[:total] == [
         SampleId(epoch, window, offset)
         for epoch in (0, 1)
-        for window in range(order.n_windows)
+        for window in range(order.n_windows(0))
         for offset in range(order.n_samples(epoch, window))
     ]
 
@@ -97,7 +97,7 @@ def test_the_samples_of_an_update_are_found_from_the_start_or_from_a_known_updat
 
 def test_a_sample_leads_back_to_its_documents(order: Order, small_data: Path) -> None:
     run = order.source.runs[0]
-    for sample in (SampleId(0, 0, 3), SampleId(0, order.n_windows - 1, 0), SampleId(1, 1, 11)):
+    for sample in (SampleId(0, 0, 3), SampleId(0, order.n_windows(0) - 1, 0), SampleId(1, 1, 11)):
         row, n_tokens = (column[0] for column in order.gather(SampleRun(*sample, 1)))
         found = []
         for piece in sample_documents(order, sample):
@@ -125,7 +125,7 @@ def test_fairseq_drops_a_sentence_longer_than_a_block_and_we_cut_it(small_data: 
     for order, n_tokens in ((ours, lengths.sum()), (theirs, lengths[~too_long].sum())):
         packed = np.concatenate(list(_epoch(order, 0)))
         assert np.count_nonzero(packed != EOS) == n_tokens
-        assert sum(order.window(0, w).n_long for w in range(order.n_windows)) == too_long.sum()
+        assert sum(order.window(0, w).n_long for w in range(order.n_windows(0))) == too_long.sum()
 
 
 def test_shards_of_another_vocabulary_are_refused_with_both_named(

@@ -1,0 +1,72 @@
+"""Sketches of sets: a fixed number of values such that two sets agree in each with probability J.
+
+Fast similarity sketching (Dahlgaard, Knudsen and Thorup, "Fast Similarity Sketching", FOCS 2017): every element goes
+to one random bin a round, and later rounds fill only the bins that are still empty. One or two rounds are enough for a
+long text, where MinHash takes a pass for each value; it is never worse, also where a set is smaller than its sketch.
+What is computed here lies in the state of runs: no value may change under one `SKETCH_VERSION`.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corpora.shingles import HashedRuns, mix64, splitmix64
+
+__all__ = ["SKETCH_VERSION", "make_keys", "make_sketches"]
+
+U64 = NDArray[np.uint64]
+U32 = NDArray[np.uint32]
+
+SKETCH_VERSION = 1
+_EMPTY = np.uint32(0xFFFFFFFF)  # no bin holds it: the largest hash is made one smaller
+_FOLD = np.uint64(0xA0761D6478BD642F)
+
+
+def make_sketches(grams: HashedRuns, n_values: int) -> U32:
+    """uint32 [texts, n_values]; texts without an element have a row that agrees with no other: see `make_keys`.
+
+    Elements may repeat: only the smallest hash in a bin counts.
+    """
+    n_texts = grams.starts.size - 1
+    sketches = np.full((n_texts, n_values), _EMPTY, np.uint32)
+    sizes = np.diff(grams.starts)
+    open_texts = np.flatnonzero(sizes > 0)
+    elements, owners = grams.hashes, np.repeat(np.arange(n_texts), sizes)
+    for turn in range(2 * n_values):
+        if open_texts.size == 0:
+            break
+        if turn:
+            is_open = np.zeros(n_texts, np.bool_)
+            is_open[open_texts] = True
+            chosen = is_open[owners]
+            elements, owners = elements[chosen], owners[chosen]
+        _fill(sketches, elements, owners, turn=turn, open_texts=open_texts)
+        open_texts = open_texts[(sketches[open_texts] == _EMPTY).any(axis=1)]
+    return sketches
+
+
+def make_keys(sketches: U32, *, rows: int, bands: int) -> U64:
+    """uint64 [texts, bands]: a key for each run of `rows` values; keys of two bands meet by accident only."""
+    values = sketches.reshape(sketches.shape[0], bands, rows).astype(np.uint64)
+    keys = np.broadcast_to(splitmix64(2, bands), values.shape[:2]).copy()
+    for row in range(rows):
+        keys ^= values[:, :, row]
+        keys *= _FOLD
+        keys ^= keys >> np.uint64(32)
+    return mix64(keys)
+
+
+def _fill(sketches: U32, elements: U64, owners: NDArray[np.int64], *, turn: int, open_texts: NDArray[np.int64]) -> None:
+    """One round: the smallest hash of each bin, taken over where the bin is empty."""
+    n_values = sketches.shape[1]
+    # The elements are well mixed already, so the first round, which is the last for most, needs no hash of its own.
+    hashed = mix64(elements + splitmix64(3, turn)[-1]) if turn else elements
+    values = np.minimum((hashed & np.uint64(0xFFFFFFFF)).astype(np.uint32), _EMPTY - np.uint32(1))
+    if turn < n_values:
+        bins = (((hashed >> np.uint64(32)) * np.uint64(n_values)) >> np.uint64(32)).astype(np.int64)
+    else:
+        bins = np.full(hashed.size, turn - n_values)  # the paper's second half: every element to one bin, in turn
+    places = np.searchsorted(open_texts, owners)
+    found = np.full(open_texts.size * n_values, _EMPTY, np.uint32)
+    np.minimum.at(found, places * n_values + bins, values)
+    before = sketches[open_texts]
+    sketches[open_texts] = np.where(before == _EMPTY, found.reshape(before.shape), before)

@@ -1,0 +1,290 @@
+"""Near-deduplication: of documents with nearly the same words one is kept, and every dropped one names a kept one.
+
+In go the work files and the candidates that exact deduplication kept; out come losers, a report and state for later
+runs. Texts are read in place, twice: once for their keys, and those that occur in a pair once more, to be compared
+exactly. All that travels is packed numbers, so a worker's memory is bounded by a partition, never by the corpus. The
+result is a pure function of documents, rules and earlier runs: not of runner, workers or the order of delivery.
+
+    from pipelines.near_deduplication import RemoveNearDuplicates
+    outcome = {"files": files, "kept": kept} | RemoveNearDuplicates(rules, output=folder, earlier=runs)
+
+`files` are (part name, (ordinal, path, summary)) as the extract stage gives them, `kept` are `Candidate` tuples.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam.transforms import combiners
+
+from corpora.duplicate_pairs import EDGE
+from corpora.near_duplicates import NearDuplicateRules
+from pipelines.deduplication import Candidate
+from pipelines.near_components import (
+    ChooseDropped,
+    DropLosers,
+    GatherComponents,
+    LabelComponents,
+    NameLosers,
+    ThinLinks,
+)
+from pipelines.near_report import make_report
+from pipelines.near_rows import (
+    LARGEST,
+    LARGEST_BUCKETS,
+    PLACES,
+    ROUTES,
+    STATE,
+    TALLY,
+    FindPairs,
+    MakeRows,
+    ReadEarlierKeys,
+    RoutePairs,
+)
+from pipelines.near_state import EarlierPart, EarlierRun, earlier_parts
+from pipelines.near_verification import (
+    SAMPLE,
+    CheckSample,
+    LocateTexts,
+    ReadSampledTexts,
+    ReadShingles,
+    VerifyPairs,
+    smallest_hashes,
+)
+from pipelines.packed import unpack, windowed
+from pipelines.storage import join
+
+
+class NearDuplicates(NamedTuple):
+    """Collections of what near-deduplication found."""
+
+    kept: Any  # candidates, as they came in
+    losers: Any  # (part name, Loser as a tuple), reason `near_duplicate`, kept_id and similarity set
+    report: Any  # one dict of plain values
+    state: Any  # FileEntry as a tuple, of every file written under `state/`
+
+
+class RemoveNearDuplicates(beam.PTransform):
+    """{"files", "kept"} -> NearDuplicates."""
+
+    def __init__(self, rules: NearDuplicateRules, *, output: str, earlier: Sequence[EarlierRun] = ()) -> None:
+        super().__init__()
+        self.rules, self.output, self.earlier = rules, output, tuple(earlier)
+
+    def expand(self, collections: Any) -> Any:  # Beam takes annotations for element types
+        files, kept = collections["files"], collections["kept"]
+        rows = self._make_rows(files, kept)
+        pairs = self._find_pairs(rows.main)
+        verified = self._verify(files, rows.places, pairs)
+        chosen = self._choose(verified.edges, rows.places)
+        survivors = (
+            {
+                "kept": kept | "Key candidates by part" >> beam.Map(_by_part),
+                "losers": chosen.losers,
+            }
+            | "Bring candidates and losers together" >> beam.CoGroupByKey()
+            | "Drop near-duplicates" >> beam.ParDo(DropLosers())
+        )
+        tallies = (*rows.tallies, *pairs.tallies, *verified.tallies, *chosen.tallies)
+        state = (*rows.state, *chosen.state) | "All state of near-duplicates" >> beam.Flatten()
+        return NearDuplicates(survivors, chosen.losers, self._report(tallies, pairs.largest), state)
+
+    def _make_rows(self, files: Any, kept: Any) -> "_Rows":
+        """Keys of all documents, of this run and of the earlier ones."""
+        packed = kept | "Pack kept ids" >> beam.ParDo(_PackIds())
+        made = (
+            {"files": files, "kept": packed}
+            | "Bring files and kept ids together" >> beam.CoGroupByKey()
+            | "Make keys"
+            >> beam.ParDo(MakeRows(self.rules, output=self.output, epoch=len(self.earlier))).with_outputs(
+                PLACES, STATE, TALLY, main="rows"
+            )
+        )
+        if not self.earlier:
+            return _Rows(made.rows, made[PLACES], (made[STATE],), (made[TALLY],))
+        read = self._earlier_parts(files.pipeline, "keys") | "Read earlier keys" >> beam.ParDo(
+            ReadEarlierKeys(self.rules)
+        ).with_outputs(PLACES, TALLY, main="rows")
+        return _Rows(
+            (made.rows, read.rows) | "All keys" >> beam.Flatten(),
+            (made[PLACES], read[PLACES]) | "All places" >> beam.Flatten(),
+            (made[STATE],),
+            (made[TALLY], read[TALLY]),
+        )
+
+    def _find_pairs(self, rows: Any) -> "_Pairs":
+        """Documents that share a key."""
+        found = (
+            rows
+            | "Group by key" >> beam.GroupByKey()
+            | "Find pairs"
+            >> beam.ParDo(FindPairs(self.rules, epoch=len(self.earlier))).with_outputs(TALLY, LARGEST, main="pairs")
+        )
+        routed = (
+            found.pairs
+            | "Group pairs" >> beam.GroupByKey()
+            | "Route pairs" >> beam.ParDo(RoutePairs(self.rules)).with_outputs(ROUTES, TALLY, main="pairs")
+        )
+        return _Pairs(routed.pairs, routed[ROUTES], found[LARGEST], (found[TALLY], routed[TALLY]))
+
+    def _verify(self, files: Any, places: Any, pairs: "_Pairs") -> "_Verified":
+        """The exact similarity of every pair, and a sample of those accepted tested again."""
+        paths = self._text_paths(files)
+        located = (
+            {"places": places, "routes": pairs.routes}
+            | "Bring places and routes together" >> beam.CoGroupByKey()
+            | "Locate texts" >> beam.ParDo(LocateTexts()).with_outputs(TALLY, main="routes")
+        )
+        read = (
+            {"paths": paths, "routes": located.routes}
+            | "Bring texts and routes together" >> beam.CoGroupByKey()
+            | "Read shingles" >> beam.ParDo(ReadShingles(self.rules)).with_outputs(TALLY, main="sets")
+        )
+        verified = (
+            {"pairs": pairs.pairs, "sets": read.sets}
+            | "Bring pairs and shingles together" >> beam.CoGroupByKey()
+            | "Verify pairs" >> beam.ParDo(VerifyPairs(self.rules)).with_outputs(SAMPLE, TALLY, main="edges")
+        )
+        sample = (
+            verified[SAMPLE] | "Gather samples" >> beam.GroupByKey() | "Choose the sample" >> beam.Map(_choose_sample)
+        )
+        texts = paths | "Read sampled texts" >> beam.ParDo(
+            ReadSampledTexts(), sample=beam.pvalue.AsSingleton(sample, default_value=b"")
+        )
+        checked = sample | "Check the sample" >> beam.ParDo(CheckSample(self.rules), texts=beam.pvalue.AsList(texts))
+        return _Verified(verified.edges, (located[TALLY], read[TALLY], verified[TALLY], checked))
+
+    def _choose(self, edges: Any, places: Any) -> "_Chosen":
+        """Who is dropped, and for whom."""
+        labels = (
+            edges
+            | "Thin links" >> beam.ParDo(ThinLinks())
+            | "Gather links" >> beam.GroupByKey()
+            | "Label components" >> beam.ParDo(LabelComponents(self.rules)).with_outputs(TALLY, main="labels")
+        )
+        dropped = (
+            {"edges": edges, "labels": labels.labels}
+            | "Bring pairs and labels together" >> beam.CoGroupByKey()
+            | "Gather components" >> beam.ParDo(GatherComponents(self.rules))
+            | "Group by component" >> beam.GroupByKey()
+            | "Choose the dropped"
+            >> beam.ParDo(ChooseDropped(self.rules, output=self.output)).with_outputs(STATE, TALLY, main="dropped")
+        )
+        losers = (
+            {"places": places, "dropped": dropped.dropped}
+            | "Bring places and the dropped together" >> beam.CoGroupByKey()
+            | "Name losers" >> beam.ParDo(NameLosers())
+        )
+        return _Chosen(losers, (dropped[STATE],), (labels[TALLY], dropped[TALLY]))
+
+    def _report(self, tallies: Sequence[Any], largest: Any) -> Any:
+        counts = (
+            tallies
+            | "All counts" >> beam.Flatten()
+            | "Add up counts" >> beam.CombinePerKey(sum)
+            | "List counts" >> combiners.ToList()
+        )
+        top = largest | "Choose the largest buckets" >> beam.CombineGlobally(_LargestBuckets())
+        return counts | "Report near-duplicates" >> beam.Map(
+            _make_report, largest=beam.pvalue.AsSingleton(top), rules=self.rules
+        )
+
+    def _text_paths(self, files: Any) -> Any:
+        """(text source, path) of all texts, of this run and of the earlier ones."""
+        own = files | "Name work files" >> beam.Map(_path_of_file)
+        if not self.earlier:
+            return own
+        earlier = self._earlier_parts(files.pipeline, "texts") | "Name earlier texts" >> beam.FlatMap(_paths_of_part)
+        return (own, earlier) | "All texts" >> beam.Flatten()
+
+    def _earlier_parts(self, pipeline: Any, purpose: str) -> Any:
+        """Parts of earlier runs; their names come from the runs' manifests, so the job graph stays small."""
+        return (
+            pipeline
+            | f"Name earlier runs for {purpose}" >> beam.Create([(run.folder, run.epoch) for run in self.earlier])
+            | f"List earlier parts for {purpose}" >> beam.FlatMap(_list_parts)
+            | f"Spread earlier parts for {purpose}" >> beam.Reshuffle()
+        )
+
+
+class _Rows(NamedTuple):
+    main: Any
+    places: Any
+    state: tuple[Any, ...]
+    tallies: tuple[Any, ...]
+
+
+class _Pairs(NamedTuple):
+    pairs: Any
+    routes: Any
+    largest: Any
+    tallies: tuple[Any, ...]
+
+
+class _Verified(NamedTuple):
+    edges: Any
+    tallies: tuple[Any, ...]
+
+
+class _Chosen(NamedTuple):
+    losers: Any
+    state: tuple[Any, ...]
+    tallies: tuple[Any, ...]
+
+
+class _PackIds(beam.DoFn):
+    """Candidates -> (part name, their ids one after the other)."""
+
+    def start_bundle(self) -> None:
+        self.ids: dict[str, bytearray] = {}
+
+    def process(self, element: Any) -> None:
+        candidate = Candidate(*element)
+        self.ids.setdefault(candidate.part_name, bytearray()).extend(candidate.document_id)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for part_name, ids in sorted(self.ids.items()):
+            yield windowed((part_name, bytes(ids)))
+
+
+class _LargestBuckets(beam.CombineFn):
+    def create_accumulator(self) -> list[tuple[int, str, str]]:
+        return []
+
+    def add_input(self, accumulator: list[tuple[int, str, str]], element: Any) -> list[tuple[int, str, str]]:
+        return self.merge_accumulators([accumulator, [tuple(element)]])
+
+    def merge_accumulators(self, accumulators: Iterable[list[tuple[int, str, str]]]) -> list[tuple[int, str, str]]:
+        together = [one for accumulator in accumulators for one in accumulator]
+        return sorted(together, key=lambda one: (-one[0], one[1]))[:LARGEST_BUCKETS]
+
+    def extract_output(self, accumulator: list[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
+        return accumulator
+
+
+def _by_part(element: Any) -> tuple[str, Any]:
+    return Candidate(*element).part_name, element
+
+
+def _path_of_file(element: Any) -> tuple[str, str]:
+    part_name, (_, path, _) = element
+    return part_name, path
+
+
+def _list_parts(run: Any) -> list[EarlierPart]:
+    folder, epoch = run
+    return earlier_parts(folder, epoch=epoch)
+
+
+def _paths_of_part(element: Any) -> Iterator[tuple[str, str]]:
+    part = EarlierPart(*element)
+    if part.has_documents:
+        yield part.text_source, join(part.folder, "documents", f"{part.name}.parquet")
+
+
+def _choose_sample(element: Any) -> bytes:
+    return smallest_hashes(unpack(element[1], EDGE)).tobytes()
+
+
+def _make_report(counts: Any, largest: Any, rules: NearDuplicateRules) -> dict[str, object]:
+    return make_report(dict(counts), largest, rules)

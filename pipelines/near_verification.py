@@ -1,0 +1,248 @@
+"""Verification: the exact similarity of every pair that shares a key, from texts that are read a second time.
+
+Only the documents that occur in a pair are read again, 13 to 23 of 100, and each is sent as its set of 32-bit shingles
+to where it is compared. A pair is accepted if and only if J > threshold, in whole numbers.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from corpora.duplicate_pairs import EDGE, PAIR, distinct, similarities
+from corpora.near_duplicates import (
+    NearDuplicateRules,
+    chance_of_comparison,
+    count_common,
+    is_similar,
+    slow_similarity,
+)
+from corpora.shingles import hash_ngrams, hash_words, mix64, shingle_sets
+from pipelines.near_rows import CHANCE_UNIT, PLACE, ROUTE, TALLY
+from pipelines.near_state import join_halves
+from pipelines.packed import PackedRows, id_partition, partition_key, unpack, windowed
+from pipelines.storage import open_read
+
+SAMPLE = "sample"  # packed EDGE with the smallest hashes, for the check by other code
+SAMPLED_PAIRS = 200
+SIMILARITY_STEPS = 20  # of the histogram, .05 each
+MAX_SET_BYTES = 32 << 20  # shingles gathered before they are sent on
+_HEADER = np.dtype([("id", "<u8"), ("low", "<u8"), ("n", "<u4")])
+_TEXT_BATCH = 64
+
+
+class LocateTexts(beam.DoFn):
+    """(partition of ids, its PLACEs by source and its ROUTEs) -> (text source, packed ROUTE).
+
+    Two documents whose ids agree in the first 8 bytes cannot be told apart here: neither is compared with any other, so
+    both are kept, and they are counted.
+    """
+
+    def start_bundle(self) -> None:
+        self.n_collisions = 0
+
+    def process(self, element: Any) -> Iterator[Any]:
+        groups = element[1]
+        routes = unpack(groups["routes"], ROUTE)
+        if not routes.size:
+            return
+        routes = routes[distinct(routes["id"], routes["comparison"])]
+        sources = [(source, unpack([blob], PLACE)["id"]) for source, blob in groups["places"]]
+        ids, counts = np.unique(np.concatenate([ids for _, ids in sources]), return_counts=True)
+        ambiguous = ids[counts > 1]
+        self.n_collisions += ambiguous.size
+        routes = routes[~np.isin(routes["id"], ambiguous)]
+        wanted = np.ascontiguousarray(routes["id"])
+        for source, ids in sources:
+            begins, ends = np.searchsorted(wanted, ids), np.searchsorted(wanted, ids, side="right")
+            found = np.flatnonzero(ends > begins)
+            if found.size:
+                parts = [routes[begins[k] : ends[k]] for k in found.tolist()]
+                yield source, np.concatenate(parts).tobytes()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield windowed(beam.pvalue.TaggedOutput(TALLY, ("id_collisions", self.n_collisions)))
+
+
+class ReadShingles(beam.DoFn):
+    """(text source, its files and ROUTEs) -> (comparison, shingle sets of the documents that are needed there)."""
+
+    def __init__(self, rules: NearDuplicateRules) -> None:
+        self.rules = rules
+
+    def start_bundle(self) -> None:
+        self.sets: dict[int, list[bytes]] = {}
+        self.n_bytes = 0
+        self.n_read = 0
+
+    def process(self, element: Any) -> Iterator[Any]:
+        groups = element[1]
+        routes = unpack(groups["routes"], ROUTE)
+        if not routes.size:
+            return
+        routes = routes[distinct(routes["id"], routes["comparison"])]
+        wanted = np.ascontiguousarray(routes["id"])
+        for path in sorted(groups["paths"]):
+            for ids, texts in read_texts(path, wanted):
+                self._add(ids, texts, routes)
+                if self.n_bytes > MAX_SET_BYTES:
+                    yield from self._take()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield from (windowed(element) for element in self._take())
+        yield windowed(beam.pvalue.TaggedOutput(TALLY, ("documents_read_again", self.n_read)))
+
+    def _add(self, ids: NDArray[Any], texts: list[str], routes: NDArray[Any]) -> None:
+        grams = hash_ngrams(hash_words(texts), self.rules.shingle_words, short_texts=True)
+        begins = np.searchsorted(routes["id"], ids["id"]).tolist()
+        ends = np.searchsorted(routes["id"], ids["id"], side="right").tolist()
+        header = np.empty(1, _HEADER)
+        for place, shingles, begin, end in zip(ids, shingle_sets(grams), begins, ends, strict=True):
+            header["id"], header["low"], header["n"] = place["id"], place["low"], shingles.size
+            blob = header.tobytes() + shingles.tobytes()
+            for comparison in routes["comparison"][begin:end].tolist():
+                self.sets.setdefault(comparison, []).append(blob)
+                self.n_bytes += len(blob)
+        self.n_read += len(texts)
+
+    def _take(self) -> Iterator[Any]:
+        for comparison in sorted(self.sets):
+            yield partition_key(comparison), b"".join(self.sets[comparison])
+        self.sets, self.n_bytes = {}, 0
+
+
+class VerifyPairs(beam.DoFn):
+    """(comparison, its PAIRs and shingle sets) -> (partition of ids, packed EDGE) of the near-duplicates among them."""
+
+    def __init__(self, rules: NearDuplicateRules) -> None:
+        self.rules = rules
+
+    def start_bundle(self) -> None:
+        self.edges = PackedRows(EDGE, self.rules.partitions)
+        self.sample = np.empty(0, EDGE)
+        self.tally: Counter[str] = Counter()
+
+    def process(self, element: Any) -> Iterator[Any]:
+        groups = element[1]
+        pairs = unpack(groups["pairs"], PAIR)
+        measured = measure_pairs(pairs, dict(_parse_sets(groups["sets"])))
+        self.tally["pairs_without_text"] += pairs.size - measured.size
+        self.tally["pairs_verified"] += measured.size
+        common, sizes = measured["common"].astype(np.int64), measured["sizes"].astype(np.int64)
+        edges = measured[is_similar(common, sizes, self.rules.exact_threshold)]
+        self.edges.add(id_partition(edges["a"]["id"], self.rules.partitions), edges)
+        self.sample = smallest_hashes(np.concatenate([self.sample, edges]))
+        self._count(similarities(edges))
+        if self.edges.is_full:
+            yield from self.edges.take()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield from (windowed(element) for element in self.edges.take())
+        yield windowed(beam.pvalue.TaggedOutput(SAMPLE, (b"sample", self.sample.tobytes())))
+        yield from (windowed(beam.pvalue.TaggedOutput(TALLY, item)) for item in sorted(self.tally.items()))
+
+    def _count(self, similarity: NDArray[np.float64]) -> None:
+        self.tally["pairs_found"] += similarity.size
+        expected = np.rint(CHANCE_UNIT / chance_of_comparison(similarity, self.rules)).astype(np.int64)
+        self.tally["pairs_expected"] += int(expected.sum())
+        steps = np.minimum((similarity * SIMILARITY_STEPS).astype(np.int64), SIMILARITY_STEPS - 1)
+        for step, n in zip(*(column.tolist() for column in np.unique(steps, return_counts=True)), strict=True):
+            self.tally[f"similarity/{step / SIMILARITY_STEPS:.2f}"] += n
+
+
+class ReadSampledTexts(beam.DoFn):
+    """(text source, its path) -> (half id, text) of the documents of the sample; only their row groups are read."""
+
+    def process(self, element: Any, sample: Any) -> Iterator[Any]:
+        edges = np.frombuffer(sample, EDGE)
+        wanted = np.unique(np.concatenate([edges["a"]["id"], edges["b"]["id"]]))
+        if wanted.size:
+            for ids, texts in read_texts(element[1], wanted):
+                yield from zip(ids["id"].tolist(), texts, strict=True)
+
+
+class CheckSample(beam.DoFn):
+    """The sample -> (pairs tested, pairs above the threshold) by code that shares nothing with the fast way."""
+
+    def __init__(self, rules: NearDuplicateRules) -> None:
+        self.rules = rules
+
+    def process(self, sample: bytes, texts: Any) -> Iterator[tuple[str, int]]:
+        by_id = dict(texts)
+        edges = np.frombuffer(sample, EDGE)
+        ids = zip(edges["a"]["id"].tolist(), edges["b"]["id"].tolist(), strict=True)
+        pairs = [(a, b) for a, b in ids if a in by_id and b in by_id]
+        similar = [
+            slow_similarity(by_id[a], by_id[b], n=self.rules.shingle_words) > self.rules.exact_threshold
+            for a, b in pairs
+        ]
+        yield "sampled_pairs", len(pairs)
+        yield "sampled_pairs_confirmed", sum(similar)
+
+
+def measure_pairs(pairs: NDArray[Any], sets: dict[int, tuple[int, NDArray[np.uint32]]]) -> NDArray[Any]:
+    """EDGE of each pair of which both sets are at hand."""
+    edges = np.empty(pairs.size, EDGE)
+    edges["a"], edges["b"] = pairs["a"], pairs["b"]
+    is_measured = np.zeros(pairs.size, np.bool_)
+    ids = zip(pairs["a"]["id"].tolist(), pairs["b"]["id"].tolist(), strict=True)
+    for k, (a, b) in enumerate(ids):
+        one, other = sets.get(a), sets.get(b)
+        if one is not None and other is not None:
+            common = count_common(one[1], other[1])
+            edges["a_low"][k], edges["b_low"][k] = one[0], other[0]
+            edges["common"][k], edges["sizes"][k] = common, one[1].size + other[1].size
+            is_measured[k] = True
+    return edges[is_measured]
+
+
+def smallest_hashes(edges: NDArray[Any]) -> NDArray[Any]:
+    """The sample of some pairs: those with the smallest hashes, so that the sample of samples is that of the whole."""
+    hashes = mix64(mix64(edges["a"]["id"]) + edges["b"]["id"])
+    return edges[np.lexsort((edges["b"]["id"], edges["a"]["id"], hashes))[:SAMPLED_PAIRS]]
+
+
+def read_texts(path: str, wanted: NDArray[np.uint64]) -> Iterator[tuple[NDArray[Any], list[str]]]:
+    """(PLACEs, texts) of the documents of a file whose ids begin so; ids are sorted. Groups with none are not read."""
+    with open_read(path) as stream:
+        file = pq.ParquetFile(stream, page_checksum_verification=True)
+        has_reason = "reason" in file.schema_arrow.names
+        for group in range(file.num_row_groups):
+            head = file.read_row_group(group, columns=["document_id", *(["reason"] if has_reason else [])])
+            places = np.empty(head.num_rows, PLACE)
+            halves = np.frombuffer(b"".join(head["document_id"].to_pylist()), ">u8").reshape(-1, 2)
+            places["id"], places["low"] = halves[:, 0], halves[:, 1]
+            is_wanted = np.isin(places["id"], wanted)
+            if has_reason:
+                is_wanted &= np.array([not reason for reason in head["reason"].to_pylist()], np.bool_)
+            rows = np.flatnonzero(is_wanted)
+            if not rows.size:
+                continue
+            texts = file.read_row_group(group, columns=["text"])["text"].take(pa.array(rows))
+            for start in range(0, rows.size, _TEXT_BATCH):
+                yield places[rows[start : start + _TEXT_BATCH]], texts.slice(start, _TEXT_BATCH).to_pylist()
+
+
+def edge_ids(edges: NDArray[Any]) -> tuple[list[bytes], list[bytes]]:
+    """16-byte ids of the first and of the second documents."""
+    first = join_halves(edges["a"]["id"], edges["a_low"])
+    second = join_halves(edges["b"]["id"], edges["b_low"])
+    cut = range(0, len(first), 16)
+    return [first[k : k + 16] for k in cut], [second[k : k + 16] for k in cut]
+
+
+def _parse_sets(blobs: Iterable[bytes]) -> Iterator[tuple[int, tuple[int, NDArray[np.uint32]]]]:
+    """(half id, (other half, shingles)) of every document."""
+    for blob in blobs:
+        offset = 0
+        while offset < len(blob):
+            header = np.frombuffer(blob, _HEADER, 1, offset)
+            offset += _HEADER.itemsize
+            n = int(header["n"][0])
+            yield int(header["id"][0]), (int(header["low"][0]), np.frombuffer(blob, np.uint32, n, offset))
+            offset += 4 * n
