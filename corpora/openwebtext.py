@@ -206,12 +206,25 @@ class _Place(NamedTuple):
 def _plain_place(url: str) -> _Place | None:
     """The place of a plain URL, None for any other; gives just what `_odd_place` would, in a fifth of the time."""
     plain = _PLAIN.fullmatch(url)
-    if not plain or plain["host"].endswith(_PRIVATE):
+    if not plain:
         return None
     host, path, query = plain.groups()
+    if host.endswith(_PRIVATE):
+        return None
     if not query:
         return _Place(url, host, path, host + path)
-    return None if redact_credentials(query) != query else _Place(url, host, path, host + path + canonical_url(query))
+    parameters = sorted(filter(None, query[1:].split("&")))
+    if not all(_is_plain_name(parameter.partition("=")[0]) for parameter in parameters):
+        return None
+    key = f"{host}{path}?{'&'.join(parameters)}" if parameters else host + path
+    return _Place(url, host, path, key)
+
+
+@lru_cache(maxsize=1 << 14)
+def _is_plain_name(name: str) -> bool:
+    """Whether a parameter of this name neither carries a secret nor is forgotten by the canonical form."""
+    query = f"?{name}=x1"  # no number: names that are secrets only then are not plain
+    return redact_credentials(query) == query and canonical_url(query) == query
 
 
 def _odd_place(url: str) -> _Place | Refusal:
