@@ -115,7 +115,16 @@ def shingle_sets(grams: HashedRuns) -> list[U32]:
     Of two texts of 1,000 words one in 4,000 pairs sees one accidental agreement in 32 bits, which moves J by .0005.
     """
     halves = (grams.hashes >> np.uint64(32)).astype(np.uint32)
-    return [np.unique(halves[a:b]) for a, b in zip(grams.starts[:-1], grams.starts[1:], strict=True)]
+    borders = zip(grams.starts[:-1].tolist(), grams.starts[1:].tolist(), strict=True)
+    return [_sorted_set(halves[a:b]) for a, b in borders]
+
+
+def _sorted_set(values: U32) -> U32:
+    """np.unique at a third of its cost, on so few values."""
+    ordered = np.sort(values)
+    is_new = np.ones(ordered.size, np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])
+    return ordered[is_new]
 
 
 def mix64(values: U64) -> U64:
