@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOOR = 6_000  # documents per processor second
 BINS = (0.5, 0.55, 0.7, 1.01)
 PER_FILE = 2_000
+PEER_DOCUMENTS = 20_000  # at most; minutes at some 100 documents a second
 
 
 def main() -> None:
@@ -64,6 +65,9 @@ def compare(folder: Path, n_documents: int, peer_python: str) -> bool:
     shortfall = report("ours", ours, truth, n_documents)
     accepted = [pair for pair in ours["pairs"] if pair[2] <= 0.5]
     print(f"{'':<10}accepted {len(ours['pairs'])} pairs, {len(accepted)} of them with J <= .5; report {ours['report']}")
+    if n_documents > PEER_DOCUMENTS:
+        print(f"datatrove left out above {PEER_DOCUMENTS:,} documents: it takes too long")
+        return shortfall or bool(accepted)
     peer = run_side("peer", folder, peer_python)
     if peer is None:
         print(f"datatrove skipped: {peer_python} cannot import it; name one that can with --peer-python")
