@@ -38,6 +38,8 @@ _FOREIGN = (
 )
 _MOBI = b"BOOKMOBI"
 _MOBI_PLACE = 60
+_CONTROLS = frozenset(range(1, 32)) - frozenset(b"\t\n\f\r")
+_MAX_CONTROLS = 20  # different ones; Russian in UTF-16 has 16
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -125,8 +127,10 @@ def _name_foreign(body: bytes) -> str:
     head = body[:_SNIFFED_BYTES]
     if head[_MOBI_PLACE : _MOBI_PLACE + len(_MOBI)] == _MOBI:
         return "the file is Mobipocket"
-    # UTF-16 has its NULs at one parity, programs and pictures at both.
-    is_binary = min(head[0::2].count(0), head[1::2].count(0)) > 0 and not head.startswith(_UTF_16_MARKS)
+    if head.startswith(_UTF_16_MARKS):
+        return ""
+    # UTF-16 has its NULs at one parity, programs and pictures at both; no text has nearly all control characters.
+    is_binary = min(head[0::2].count(0), head[1::2].count(0)) > 0 or len(_CONTROLS.intersection(head)) > _MAX_CONTROLS
     return "the file is binary" if is_binary else ""
 
 

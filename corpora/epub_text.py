@@ -31,7 +31,9 @@ _ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,31};)")
 _XML_ENTITIES = frozenset(["amp;", "lt;", "gt;", "quot;", "apos;"])
 
 _BREAK = "\u2028"
-_SPACES = re.compile(r"[ \t\r\n\f]+")
+_SPACES = re.compile(r"[ \t\r\n\f\xa0\u2002-\u200a\u202f]+")
+# Made for typesetting, and common there. Gone here, most lines are so plain that cleaning need not look closely.
+_INVISIBLE = re.compile("[\xad\u200b\u2060\ufeff]")
 _TYPE_NAMES = ("{http://www.idpf.org/2007/ops}type", "epub:type")
 
 _SKIPPED_ELEMENTS = frozenset([
@@ -186,7 +188,7 @@ class _Reader:
         self.pieces.append(text.replace("\n", _BREAK) if self.n_preformatted else text)
 
     def _flush(self) -> None:
-        text = _SPACES.sub(" ", "".join(self.pieces))
+        text = _SPACES.sub(" ", _INVISIBLE.sub("", "".join(self.pieces)))
         self.pieces.clear()
         lines = [line.strip(" ") for line in text.split(_BREAK)]
         lines = [line for line in lines if any(map(str.isalnum, line))]

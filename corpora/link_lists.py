@@ -30,7 +30,7 @@ MEDIA = _words(
     liveleak.com vine.co vid.me metacafe.com ustream.tv periscope.tv pscp.tv coub.com tiktok.com sendvid.com
     nicovideo.jp soundcloud.com bandcamp.com mixcloud.com spotify.com spoti.fi deezer.com tidal.com clyp.it
     vocaroo.com audiomack.com grooveshark.com itunes.apple.com music.apple.com netflix.com hulu.com xboxdvr.com
-    xboxclips.com gifsound.com i.reddituploads.com worldstarhiphop.com mangadex.org mangastream.com readms.net
+    xboxclips.com gifsound.com worldstarhiphop.com mangadex.org mangastream.com readms.net
     """
 )
 # Forums, networks and chats that show little or nothing without an account, and Reddit itself.

@@ -54,11 +54,11 @@ _LARGEST = 1 << 53
 _IGNORED = re.compile(r"[\x00-\x1f\x7f]")  # browsers leave them out, wherever they stand
 # What a public web page's address looks like: a name with a dot in it and a top domain that is no number.
 _ADDRESS = re.compile(
-    r"https?:/{2}(?P<host>(?:[^\s/?#:@\\\[\]%.]{1,63}+\.){1,20}+(?:[a-z]{2,24}|xn--[a-z0-9-]{1,59}|[^\x00-\x7f]{1,24}))"
+    r"https?:/{2}(?P<host>(?:[^\s/?#:@\\\[\]%.]{1,63}+\.){1,20}(?:[a-z]{2,24}|xn--[a-z0-9-]{1,59}|[^\x00-\x7f]{1,24}))"
     r"\.?(?::\d{0,5})?(?P<path>[/?#].*)?",
     re.IGNORECASE,
 )
-_PRIVATE = (".local", ".localhost", ".internal", ".lan", ".home", ".onion", ".i2p", ".example", ".test", ".invalid")
+_PRIVATE = (".local", ".localhost", ".internal", ".lan", ".home", ".onion", ".i2p")
 # Most URLs are this plain: only in the query can a credential be, and host and path are canonical as they stand.
 _PLAIN = re.compile(
     r"https?://(?:www\.)?(?P<host>(?!www\.)(?:[a-z0-9-]{1,63}+\.){1,20}+[a-z]{2,24}+)"

@@ -33,8 +33,8 @@ _RANGES = {
     "to about": (" to about ", " to about "),
 }
 _REPEATS_SYMBOL = frozenset(("by", "x", "×", "*", "by(x)", "x(by)"))
-_INLINE_RANGE = re.compile(r"([+−-]?[\d.,]+(?:e[+-]?\d+)?)[ ]?(?:–|-|&ndash;)[ ]?([\d.,]+(?:e[+-]?\d+)?)", re.ASCII)
-_FRACTION = re.compile(r"(?:(\d+)(?:\+| +)|([+−-]))?(\d+)(?:/+|⁄)(\d+)", re.ASCII)
+_INLINE_RANGE = re.compile(r"([+−-]?[\d.,]{1,30}(?:e\d{1,2})?) ?(?:–|-|&ndash;) ?([\d.,]{1,30}(?:e\d{1,2})?)", re.ASCII)
+_FRACTION = re.compile(r"(?:(\d{1,15})(?:\+| +)|([+−-]))?(\d{1,15})(?:/{1,2}|⁄)(\d{1,15})", re.ASCII)
 _POWERS = {"thousand": "³", "million": "⁶", "billion": "⁹", "trillion": "¹²", "quadrillion": "¹⁵"}
 _DISPLAYS = {
     "or": (" or ", ""),
@@ -353,7 +353,9 @@ def _convert_values(quantity: _Quantity, unit: Unit) -> list[float]:
         return [size / unit.scale]
     given = quantity.units[0]
     if given.inverse != unit.inverse:
-        return [given.scale * unit.scale / value.number for value in quantity.values]
+        if given.inverse:
+            return [given.scale / value.number / unit.scale for value in quantity.values]
+        return [unit.scale / (value.number * given.scale) for value in quantity.values]
     if given.code == unit.code:
         return [value.number for value in quantity.values]
     return [(value.number + given.offset) * given.scale / unit.scale - unit.offset for value in quantity.values]

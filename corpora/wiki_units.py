@@ -220,6 +220,8 @@ ft/mi|ft/mi|foot per mile|feet per mile|0.1893939393939394|m/km
 # yield
 kg/ha|kg/ha|kilogram per hectare|kilograms per hectare|1|lb/acre
 t/ha|t/ha|tonne per hectare|tonnes per hectare|1e3|LT/acre ST/acre
+LT/acre|long tons per acre|long ton per acre|long tons per acre|2510.7066|t/ha
+ST/acre|short tons per acre|short ton per acre|short tons per acre|2241.7023|t/ha
 lb/acre|lb/acre|pound per acre|pounds per acre|1.1208511561944561|kg/ha
 # consumption, in km per litre
 km/L km/l|km/L|kilometre per litre|kilometres per litre|1|mpgimp mpgus

@@ -64,7 +64,7 @@ _INLINE_TAGS = frozenset(
 _STRAY_NOTE = re.compile(r"</?ref\b[^<>\n]{0,200}>?", re.IGNORECASE)
 _MAGIC_WORD = re.compile(r"__[A-Z]{2,30}__")
 _EXTERNAL = re.compile(
-    r"\[(?:(?:https?|ftp|sftp|irc|news|gopher):)?(?://|mailto:)[^\s\[\]]*[ \t]*([^\[\]\n]*)\]", re.IGNORECASE
+    r"\[(?:(?:https?|ftp|sftp|irc|news|gopher):)?(?://|mailto:)[^\s\[\]]*[ \t]*([^\[\]|\n]*)\]", re.IGNORECASE
 )
 _EXTERNAL_OPENING = re.compile(r"\[(?:(?:https?|ftp|sftp|irc|news|gopher):)?//[^\s\[\]]*[ \t]?", re.IGNORECASE)
 # What may be left of markup that was never closed; a space, so that nothing new meets.
@@ -84,6 +84,8 @@ def render_wikitext(wikitext: str, *, title: str = "") -> Rendered:
     text = remove_opaque("\n" + CONTROLS.sub("", wikitext))
     # Four apostrophes are one and bold, six the same with bold italics.
     text = text.replace("'''''", "").replace("'''", "").replace("''", "")
+    if "//" in text:
+        text = _EXTERNAL.sub(r"\1", text)
     text = render_brackets(text, title=title)
     if "<" in text:
         text = _render_tags(text)

@@ -1,7 +1,7 @@
-"""Matches the brackets of wikitext: `{{`, `[[` and `{|` with what closes them. Text in, a list of tokens out.
+"""Matches the brackets of wikitext: `{{`, `[[` and `{|` with what closes them. Text in, their places out.
 
-The rule: linear in the text, whatever it holds. An opener that nothing closes is a token without partner, and costs its
-own two characters: what follows it is matched as if it were not there.
+The rule: linear in the text, whatever it holds. An opener that nothing closes is a bracket without partner, and costs
+its own two characters: what follows it is matched as if it were not there.
 
 Differences to MediaWiki, which all serve that rule: a link ends at an empty line at the latest (a file's caption does
 not), links and templates end at a heading, and openers nested deeper than MAX_DEPTH count as unclosed.
@@ -10,7 +10,7 @@ not), links and templates end at a heading, and openers nested deeper than MAX_D
 import re
 from typing import NamedTuple
 
-__all__ = ["LINK", "MAX_DEPTH", "TABLE", "TEMPLATE", "Token", "match_brackets"]
+__all__ = ["LINK", "MAX_DEPTH", "TABLE", "TEMPLATE", "Brackets", "match_brackets"]
 
 MAX_DEPTH = 60  # MediaWiki stops expanding at 40
 TEMPLATE, LINK, TABLE = 0, 1, 2
@@ -23,14 +23,14 @@ _TOKENS = re.compile(
 _FILE = re.compile(r"\s*:?\s*(?:file|image|datei|fichier|media)\s*:", re.IGNORECASE)
 
 
-class Token(NamedTuple):
-    """A bracket."""
+class Brackets(NamedTuple):
+    """All brackets of a text, in order, as columns: one list is much cheaper than a value for each bracket."""
 
-    start: int
-    end: int
-    kind: int  # TEMPLATE, LINK, TABLE
-    partner: int  # index of the bracket that it opens or closes with; -1 where there is none
-    opens: bool
+    starts: list[int]
+    ends: list[int]
+    kinds: list[int]  # TEMPLATE, LINK, TABLE
+    partners: list[int]  # index of the bracket that it opens or closes with; -1 where there is none
+    opens: list[bool]
 
 
 class _Matcher:
@@ -38,21 +38,18 @@ class _Matcher:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.starts: list[int] = []
-        self.ends: list[int] = []
-        self.kinds: list[int] = []
-        self.partners: list[int] = []
-        self.opens: list[bool] = []
+        self.found = Brackets([], [], [], [], [])
         self.stack: list[int] = []
         self.n_open = [0, 0, 0]
 
     def add(self, start: int, end: int, kind: int, *, opens: bool) -> int:
-        self.starts.append(start)
-        self.ends.append(end)
-        self.kinds.append(kind)
-        self.partners.append(_NO_PARTNER)
-        self.opens.append(opens)
-        return len(self.starts) - 1
+        starts, ends, kinds, partners, opening = self.found
+        starts.append(start)
+        ends.append(end)
+        kinds.append(kind)
+        partners.append(_NO_PARTNER)
+        opening.append(opens)
+        return len(starts) - 1
 
     def open(self, start: int, end: int, kind: int) -> None:
         index = self.add(start, end, kind, opens=True)
@@ -63,31 +60,50 @@ class _Matcher:
     def close(self, start: int, end: int, kind: int) -> None:
         """Closes the innermost open bracket of this kind; those inside it stay without partner."""
         index = self.add(start, end, kind, opens=False)
-        if not self.n_open[kind]:
-            return
-        while True:
+        kinds, partners = self.found.kinds, self.found.partners
+        while self.n_open[kind]:
             opener = self.pop()
-            if self.kinds[opener] == kind:
-                self.partners[opener], self.partners[index] = index, opener
+            if kinds[opener] == kind:
+                partners[opener], partners[index] = index, opener
                 return
 
     def pop(self) -> int:
         opener = self.stack.pop()
-        self.n_open[self.kinds[opener]] -= 1
+        self.n_open[self.found.kinds[opener]] -= 1
         return opener
+
+    def open_run(self, start: int, end: int, kind: int) -> None:
+        """`{{{` is `{` and `{{`. Of a run deeper than can be matched, the first part is one bracket."""
+        start += (end - start) % 2
+        first = max(start, end - 2 * MAX_DEPTH)
+        if start < first:
+            self.add(start, first, kind, opens=True)
+        for place in range(first, end, 2):
+            self.open(place, place + 2, kind)
+
+    def close_run(self, start: int, end: int, kind: int) -> None:
+        end -= (end - start) % 2
+        last = min(end, start + 2 * max(1, len(self.stack)))
+        for place in range(start, last, 2):
+            self.close(place, place + 2, kind)
+        if last < end:
+            self.add(last, end, kind, opens=False)
 
     def end_paragraph(self, *, at_heading: bool) -> None:
         """Gives up what cannot reach beyond an empty line, or a heading. Tables hold both."""
+        kinds = self.found.kinds
         while self.stack:
             opener = self.stack[-1]
-            kind = self.kinds[opener]
-            if kind == TABLE or (not at_heading and (kind == TEMPLATE or _FILE.match(self.text, self.ends[opener]))):
+            kind = kinds[opener]
+            if kind == TABLE or (
+                not at_heading and (kind == TEMPLATE or _FILE.match(self.text, self.found.ends[opener]))
+            ):
                 return
             self.pop()
 
 
-def match_brackets(text: str) -> list[Token]:
-    """All brackets of the text, in order. A run of more than two is split as MediaWiki does: `{{{` is `{` and `{{`."""
+def match_brackets(text: str) -> Brackets:
+    """All brackets of the text."""
     matcher = _Matcher(text)
     for found in _TOKENS.finditer(text):
         start, end = found.span()
@@ -98,15 +114,10 @@ def match_brackets(text: str) -> list[Token]:
                 matcher.open(start, end, TABLE)
             elif last == "}":
                 matcher.close(start, end, TABLE)
-            else:
+            elif matcher.stack:
                 matcher.end_paragraph(at_heading=text.startswith("==", end))
         elif first in "{[":
-            kind = TEMPLATE if first == "{" else LINK
-            for place in range(start + (end - start) % 2, end, 2):
-                matcher.open(place, place + 2, kind)
+            (matcher.open if end - start == 2 else matcher.open_run)(start, end, TEMPLATE if first == "{" else LINK)
         else:
-            kind = TEMPLATE if first == "}" else LINK
-            for place in range(start, end - 1, 2):
-                matcher.close(place, place + 2, kind)
-    columns = zip(matcher.starts, matcher.ends, matcher.kinds, matcher.partners, matcher.opens, strict=True)
-    return [Token(*row) for row in columns]
+            (matcher.close if end - start == 2 else matcher.close_run)(start, end, TEMPLATE if first == "}" else LINK)
+    return matcher.found

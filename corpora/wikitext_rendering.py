@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from corpora.wiki_calls import Handler, read_call
 from corpora.wiki_languages import INTERWIKI_PREFIXES
 from corpora.wiki_templates import NOTE, QUIET, find_template
-from corpora.wikitext_brackets import LINK, TABLE, Token, match_brackets
+from corpora.wikitext_brackets import LINK, TABLE, match_brackets
 from corpora.wikitext_marks import GAP, NOTHING, close_up
 
 __all__ = ["render_brackets"]
 
-_NAME = re.compile(r"\s*([^|{}\[\]<>\n]*)")
-_TARGET = re.compile(r"[^|\[\]{}\n]*")
+_NAME = re.compile(r"\s{0,99}([^|{}\[\]<>\n]{0,255})")
+_TARGET = re.compile(r"[^|\[\]{}\n]{0,255}")
+_TITLES = frozenset(("pagename", "pagenamebase", "fullpagename", "subpagename"))
 # Nine of ten links, rendered without a frame. "=" would name a parameter if it got out of its link.
 _SIMPLE_LINK = re.compile(r"\[\[([^\[\]{}|=\n]+)(?:\|([^\[\]{}|=\n]*))?\]\]")
 _DROPPED_NAMESPACES = frozenset(("file", "image", "category", "media", "special"))
@@ -50,33 +51,34 @@ class _Frame:
 def render_brackets(text: str, *, title: str = "") -> str:
     """The text without templates, links and tables; `title` is what `{{PAGENAME}}` shows."""
     text = _SIMPLE_LINK.sub(_render_simple_link, text)
-    tokens = match_brackets(text)
+    starts, ends, kinds, partners, opens = match_brackets(text)
     out: list[str] = []
     frames: list[_Frame] = []
     done = index = 0
-    while index < len(tokens):
-        token = tokens[index]
-        if done < token.start:
-            _add(frames, out, text[done : token.start], is_result=False)
-        done, index = token.end, index + 1
-        if token.partner < 0:
-            if token.kind == TABLE:
-                _add(frames, out, "\n", is_result=True)
-            elif token.opens and token.kind == LINK and _is_dropped_target(_target_of(text, token)):
-                done = _line_end(text, done, tokens, index)
-        elif not token.opens:
+    while index < len(starts):
+        start, end, kind, partner = starts[index], ends[index], kinds[index], partners[index]
+        if done < start:
+            _add(frames, out, text[done:start], is_result=False)
+        done, index = end, index + 1
+        if partner < 0:
+            if kind == TABLE:
+                # What stands behind an unclosed opener are attributes: a line with "|" is left out.
+                _add(frames, out, "\n|" if opens[index - 1] else "\n", is_result=True)
+            elif kind == LINK and opens[index - 1] and _is_dropped_target(_target_at(text, end)):
+                done = _line_end(text, end, starts[index] if index < len(starts) else len(text))
+        elif not opens[index - 1]:
             frame = frames.pop()
-            _add(frames, out, _render_frame(frame, token.end - frame.start), is_result=True)
+            _add(frames, out, _render_frame(frame, end - frame.start), is_result=True)
         else:
-            handler = _choose(text, token, title)
-            if isinstance(handler, str):
-                if handler:
-                    _add(frames, out, _mark_block(handler, text, token, tokens), is_result=True)
-                elif not frames:
-                    close_up(out, text, tokens[token.partner].end)
-                done, index = tokens[token.partner].end, token.partner + 1
-            else:
-                frames.append(_Frame(token.start, handler))
+            handler = _choose(text, kind, end, starts[partner], title)
+            if not isinstance(handler, str):
+                frames.append(_Frame(start, handler))
+                continue
+            done, index = ends[partner], partner + 1
+            if handler:
+                _add(frames, out, handler, is_result=True)
+            elif not frames:
+                close_up(out, text, done)
     out.append(text[done:])
     return "".join(out)
 
@@ -90,31 +92,30 @@ def _add(frames: Sequence[_Frame], out: list[str], text: str, *, is_result: bool
         frames[-1].add_text(text)
 
 
-def _choose(text: str, opener: Token, title: str) -> Handler | str | None:
-    """How a matched bracket is rendered: what replaces all of it, a template's function, or None: a link."""
-    if opener.kind == TABLE:
+def _choose(text: str, kind: int, position: int, close: int, title: str) -> Handler | str | None:
+    """How a matched bracket is rendered: what replaces all of it, a template's function, or None: a link.
+
+    Its content begins at `position` and ends at `close`.
+    """
+    if kind == TABLE:
         return "\n\n"
-    if opener.kind == LINK:
-        return NOTHING if _is_dropped_target(_target_of(text, opener)) else None
-    found = _NAME.match(text, opener.end)
+    if kind == LINK:
+        return NOTHING if _is_dropped_target(_target_at(text, position)) else None
+    found = _NAME.match(text, position)
     name = found[1].strip().replace("_", " ").lower() if found else ""
-    if name in ("pagename", "pagenamebase", "fullpagename", "subpagename"):
+    if name in _TITLES:
         return title
     handler = find_template(name)
+    if handler is None:
+        # One that fills several lines is a box beside the text: no gap in a sentence.
+        return NOTHING if "\n" in text[position:close] else GAP
     if handler in (QUIET, NOTE):
         return NOTHING if handler == QUIET else ""
-    return GAP if handler is None else handler
+    return handler
 
 
-def _mark_block(result: str, text: str, opener: Token, tokens: Sequence[Token]) -> str:
-    """A template that is not known and fills several lines is a box beside the text: no gap in a sentence."""
-    if result == GAP and "\n" in text[opener.start : tokens[opener.partner].start]:
-        return NOTHING
-    return result
-
-
-def _target_of(text: str, opener: Token) -> str:
-    found = _TARGET.match(text, opener.end)
+def _target_at(text: str, position: int) -> str:
+    found = _TARGET.match(text, position)
     return found[0] if found else ""
 
 
@@ -125,11 +126,10 @@ def _is_dropped_target(target: str) -> bool:
     return bool(colon) and (prefix in _DROPPED_NAMESPACES or prefix in INTERWIKI_PREFIXES)
 
 
-def _line_end(text: str, position: int, tokens: Sequence[Token], index: int) -> int:
+def _line_end(text: str, position: int, next_bracket: int) -> int:
     """Where the line ends that an unclosed file begins on, but not beyond the next bracket."""
-    end = text.find("\n", position)
-    end = len(text) if end < 0 else end
-    return min(end, tokens[index].start) if index < len(tokens) else end
+    end = text.find("\n", position, next_bracket)
+    return next_bracket if end < 0 else end
 
 
 def _render_frame(frame: _Frame, n_source_chars: int) -> str:

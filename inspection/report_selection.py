@@ -62,7 +62,7 @@ def _show_many(values: object) -> Markup:
     if not values:
         return html.empty("None.")
     if not all(isinstance(one, Mapping) for one in values):
-        return html.empty(", ".join(map(_plain, values[:MAX_ROWS])))
+        return html.join(html.empty(_plain(value)) for value in values[:MAX_ROWS])
     head = list(values[0])
     rows = [tuple(_plain(one.get(key, "")) for key in head) for one in values[:MAX_ROWS]]
     numeric = [k for k, key in enumerate(head) if isinstance(values[0][key], (int, float))]
@@ -74,7 +74,10 @@ def _is_list(value: object) -> bool:
 
 
 def _is_counts(value: object) -> bool:
-    return isinstance(value, Mapping) and bool(value) and all(type(one) is int for one in value.values())
+    """Whether these are parts of a whole: counts by a quantity, as in a histogram; names tell of things apart."""
+    if not isinstance(value, Mapping) or not value:
+        return False
+    return all(type(one) is int and str(name)[:1].isdigit() for name, one in value.items())
 
 
 def _words(name: str) -> str:

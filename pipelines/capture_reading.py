@@ -66,9 +66,9 @@ class PieceReader:
             found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
             if not found:
                 raise InterruptionError("the server sends a part and does not say which")
-            if int(found[1]) != offset or int(found[2]) >= wanted_end:
-                raise OSError(f"{name}: asked for bytes {offset} to {wanted_end}, got {found[0]}; use another mirror")
-            return offset, int(found[2]) + 1
+            if int(found[1]) != offset:
+                raise OSError(f"{name}: asked for bytes from {offset}, got {found[0]}; use another mirror")
+            return offset, min(int(found[2]) + 1, wanted_end)  # some send more than they are asked for
         if status == 416:
             return 0, 0
         if status != 200:

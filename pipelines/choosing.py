@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from pipelines.deduplication import LOSERS, Deduplicate
-from pipelines.near_deduplication import RemoveNearDuplicates
-from pipelines.score_cut import Cut, FindCut, ReadScores
+from pipelines.deduplication import LOSERS
+from pipelines.duplicates import RemoveDuplicates
+from pipelines.near_state import open_earlier_runs
+from pipelines.score_cut import FindCut, ReadScores, describe_cut
 from pipelines.select_stage import ReadCandidates
 from pipelines.settings import Execution, RunSettings
 
@@ -29,28 +30,22 @@ class ChooseDocuments(beam.PTransform):
 
     def __init__(self, settings: RunSettings, execution: Execution) -> None:
         super().__init__()
-        self.selection, self.execution = settings.selection, execution
+        self.selection, self.output = settings.selection, execution.output
+        self.earlier = open_earlier_runs(execution.against, settings.selection)
 
     def expand(self, files: Any) -> Choice:
         cuts = self._find_cut(files)
-        rules = self.selection.deduplication
-        reader = ReadCandidates(rules)
+        reader = ReadCandidates(self.selection.deduplication)
         reading = beam.ParDo(reader, cut=beam.pvalue.AsSingleton(cuts)) if cuts else beam.ParDo(reader)
         read = files | "Read candidates" >> reading.with_outputs(LOSERS, main="candidates")
-        kept, losers = read.candidates | "Deduplicate" >> Deduplicate(rules)
-        details = [cuts | "Report the cut" >> beam.Map(_describe_cut)] if cuts else []
-        state = []
-        if self.selection.near_duplicates is not None:
-            remove = RemoveNearDuplicates(self.selection.near_duplicates, output=self.execution.output)
-            found = {"files": files, "kept": kept} | "Remove near-duplicates" >> remove
-            kept, losers = found.kept, [*losers, found.losers]
-            details.append(found.report | "Name the report" >> beam.Map(_named, "near_duplicates"))
-            state.append(found.state)
+        remove = RemoveDuplicates(self.selection, output=self.output, earlier=self.earlier)
+        found = {"files": files, "candidates": read.candidates} | "Remove duplicates" >> remove
+        details = (cuts | "Report the cut" >> beam.Map(describe_cut), found.details) if cuts else (found.details,)
         return Choice(
-            kept=kept,
-            losers=[read[LOSERS], *losers] | "All losers" >> beam.Flatten(),
-            details=details | "All details" >> beam.Flatten(pipeline=files.pipeline),
-            state=state | "All state" >> beam.Flatten(pipeline=files.pipeline),
+            kept=found.kept,
+            losers=(read[LOSERS], found.losers) | "All losers" >> beam.Flatten(),
+            details=details | "All details" >> beam.Flatten(),
+            state=found.state,
         )
 
     def _find_cut(self, files: Any) -> Any:
@@ -58,11 +53,3 @@ class ChooseDocuments(beam.PTransform):
             return None
         scores = files | "Spread work files" >> beam.Reshuffle() | "Read scores" >> beam.ParDo(ReadScores())
         return scores | "Find the cut" >> FindCut(self.selection.keep)
-
-
-def _describe_cut(cut: Any) -> tuple[str, dict[str, object]]:
-    return "cut", Cut(*cut)._asdict()
-
-
-def _named(value: object, name: str) -> tuple[str, object]:
-    return name, value

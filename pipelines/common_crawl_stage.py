@@ -16,7 +16,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -186,25 +186,28 @@ class CopyRecords(beam.DoFn):
 
     def process(self, element: Any) -> Iterator[Any]:
         stem, groups = element
-        if not groups["parts"]:
-            return  # captures whose hash is that of a wanted page, and no page of that part is wanted
+        if stem in self.names:  # else captures whose hash is that of a wanted page, in a part that has no page
+            yield tuple(sorted(self._copy(stem, groups["captures"]).items()))
+
+    def _copy(self, stem: str, groups: Iterable[Any]) -> Counter[str]:
         folder = join(self.plan.output, FETCHED_FOLDER)
         counts = read_outcomes(table_path(folder, f"{NAME}-{stem}"), self.plan.mark)
-        if counts is None:
-            captures: dict[str, list[Capture]] = {}
-            for group in groups["captures"]:
-                for key, *fields in group:
-                    captures.setdefault(key, []).append(Capture(*fields))
-            counts = copy_part(
-                join(self.plan.output, self.names[stem]),
-                folder,
-                f"{NAME}-{stem}",
-                captures,
-                crawl_root=self.plan.crawl_root,
-                mark=self.plan.mark,
-            )
-            logging.info("copied part=%s fetched=%d of=%d", stem, counts[FETCHED], counts.total())
-        yield tuple(sorted(counts.items()))
+        if counts is not None:
+            return counts
+        captures: dict[str, list[Capture]] = {}
+        for group in groups:
+            for key, *fields in group:
+                captures.setdefault(key, []).append(Capture(*fields))
+        counts = copy_part(
+            join(self.plan.output, self.names[stem]),
+            folder,
+            f"{NAME}-{stem}",
+            captures,
+            crawl_root=self.plan.crawl_root,
+            mark=self.plan.mark,
+        )
+        logging.info("copied part=%s fetched=%d of=%d", stem, counts[FETCHED], counts.total())
+        return counts
 
 
 class CommitFound(beam.DoFn):

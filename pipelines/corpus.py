@@ -110,10 +110,10 @@ def build(
     shards = parts[ENCODED] | "Write all shards" >> WriteShards(
         folder=execution.output, name=settings.corpus, rules=settings.shards, counts=counts
     )
-    written = {"inputs": planned[INPUTS], "parts": parts.summaries, "shards": shards, "details": chosen.details}
-    written["state"] = chosen.state
+    written = {"inputs": planned[INPUTS], "parts": parts.summaries, "shards": shards}
+    for_later = {"details": chosen.details, "state": chosen.state}
     identity = RunIdentity(settings.corpus, settings.all_settings(), {"warning": warning_of(settings.corpus)})
-    _ = written | "Commit" >> CommitRun(
+    _ = {**written, **for_later} | "Commit" >> CommitRun(
         folder=execution.output,
         identity=identity,
         vocabulary=vocabulary_copy(settings, execution),

@@ -31,7 +31,8 @@ _LABELS = re.compile(
 )
 _NUMERIC = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)")
 
-_RESOLVE_TIMEOUT_S = 10.0
+_RESOLVE_TIMEOUT_S = 15.0
+_RESOLVE_AGAIN_S = 1.0
 _RESOLVERS = 64  # threads; most of the time they wait
 _KEEP_S, _KEEP_FAILED_S, _KEEP_HOSTS = 300.0, 60.0, 50_000
 _MAX_ADDRESSES = 3  # of one host are tried
@@ -99,6 +100,8 @@ def parse_target(url: str) -> Target:
 
 def follow(target: Target, location: str) -> Target:
     """Where a redirect leads; FetchError `bad_url` where that cannot be asked for."""
+    with suppress(UnicodeError):  # headers are bytes; the ones beyond ASCII are nearly always UTF-8
+        location = location.encode("latin-1").decode("utf-8")
     try:
         joined = urljoin(target.url, _DROPPED.sub("", location).strip())
     except ValueError:
@@ -192,6 +195,7 @@ class Resolver:
             except FetchError as error:
                 found = error
             keep_s = _KEEP_FAILED_S if isinstance(found, FetchError) else _KEEP_S
+            # Failures as well: a host of many pages whose name server is silent would hold us up for each.
             known = self._known[host] = (time.monotonic() + keep_s, found)
             if len(self._known) > _KEEP_HOSTS:
                 self._known.popitem(last=False)
@@ -236,8 +240,15 @@ class Resolver:
 
     @staticmethod
     def ask_system(host: str) -> list[str]:
-        """Addresses by the system's resolver; OSError where there are none. Tests replace it by one that rebinds."""
-        return [str(row[4][0]) for row in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
+        """Addresses by the system's resolver, asked again where it had no answer; OSError where there are none."""
+        try:
+            rows = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            if error.errno != socket.EAI_AGAIN:
+                raise
+            time.sleep(_RESOLVE_AGAIN_S)
+            rows = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        return [str(row[4][0]) for row in rows]
 
     def _check(self, found: list[str]) -> list[str]:
         good: list[str] = []

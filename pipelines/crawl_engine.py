@@ -24,6 +24,7 @@ from pipelines.crawl_settings import FetchSettings
 from pipelines.crawl_tasks import read_tasks, task_path
 from pipelines.crawl_visits import Visitor
 
+CLOCK_NAME = ".crawl-clock"  # hidden: it is nobody's input
 COMMIT_INTERVAL_S = 0.5
 _OPEN_PARTS = 16  # at the same time: the next begins while one waits for its last, slow hosts
 _HOSTS_PER_CONNECTION = 16  # hosts under way; most of them wait for their delay
@@ -44,11 +45,12 @@ class Host(NamedTuple):
 class Crawl:
     """All that the partitions of one process share."""
 
-    def __init__(self, folder: Path, settings: FetchSettings, watch: Watch) -> None:
+    def __init__(self, folder: Path, settings: FetchSettings, watch: Watch, *, patience_s: float = 0.0) -> None:
         self._settings = settings
+        self._patience_s = patience_s  # with another process that has the partition
         self._watch = watch
         self._stack = ExitStack()
-        clock = SharedClock(folder / "crawl.clock")
+        clock = SharedClock(folder / CLOCK_NAME)
         self._stack.callback(clock.close)
         self._resolver = Resolver(hosts=settings.hosts, allow_addresses=settings.allow_addresses)
         self._stack.callback(self._resolver.close)
@@ -71,7 +73,7 @@ class Crawl:
 
     async def _fetch_part(self, part: Part, fingerprint: str) -> PartSummary:
         async with self._parts:
-            with hold(part.lock):
+            with hold(part.lock, patience_s=self._patience_s):
                 finished = read_part(part)
                 if finished is not None:
                     self._watch(None, finished.n_tasks)

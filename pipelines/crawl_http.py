@@ -6,6 +6,7 @@ opened to an address, never to a name; TLS is checked against the name. No proxy
 """
 
 import asyncio
+import ipaddress
 import re
 import ssl
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pipelines.crawl_settings import FetchSettings, user_agent
 
 PAGES = "text/html,application/xhtml+xml,text/plain;q=0.9,*/*;q=0.1"
 _READ_BYTES = 1 << 16
+_MAX_PIECES = 20_000  # of a body; parsing millions of one-byte chunks would hold up every other host
 _NOT_OF_TYPES = re.compile(r"[^a-z0-9/+.-]")
 
 
@@ -111,7 +113,7 @@ async def _connect(
         else:
             # What was checked is what we talk to; anything else would be a bug here or a proxy in between.
             peer = writer.get_extra_info("peername")
-            if not peer or peer[0] != address:
+            if not peer or ipaddress.ip_address(peer[0]) != ipaddress.ip_address(address):
                 writer.transport.abort()
                 raise FetchError("refused_address", "connected to another address than the one checked")
             return reader, writer, address
@@ -130,7 +132,7 @@ class _Receiver:
         self._raw = bytearray()
         self._first = 0  # where the final response starts
         self._head_end = 0  # 0 until it is there
-        self._n_interim = 0
+        self._n_pieces = 0
         self._ended = False
         self._head: h11.Response | None = None
 
@@ -145,9 +147,9 @@ class _Receiver:
                 words = str(error).partition(":")[0][:100]
                 raise FetchError("bad_response", f"no valid HTTP: {words}", status=self._status) from None
             if event is h11.NEED_DATA:
-                await self._read()
                 if self._head and len(self._raw) - self._head_end > self._limits.body_bytes:
                     return self._finish(self._head_end + self._limits.body_bytes, is_truncated=True)
+                await self._read()
             elif isinstance(event, h11.InformationalResponse):
                 self._first = self._place()
                 # Otherwise a server could send interim answers for ever.
@@ -158,7 +160,11 @@ class _Receiver:
                 self._check_media_type()
             elif isinstance(event, h11.EndOfMessage):
                 return self._finish(self._place(), is_truncated=False)
-            elif not isinstance(event, h11.Data):  # closed before it began, or switched to another protocol
+            elif isinstance(event, h11.Data):
+                self._n_pieces += 1
+                if self._n_pieces > _MAX_PIECES:
+                    raise FetchError("bad_response", f"a body of more than {_MAX_PIECES:,} chunks", status=self._status)
+            else:  # closed before it began, or switched to another protocol
                 raise FetchError("connection", "closed without an answer", retry=True, silent=True)
 
     @property

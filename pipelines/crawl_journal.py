@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -69,19 +70,32 @@ class PartSummary(NamedTuple):
 
 
 @contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Keeps other processes out while it lasts, by a lock on a file of its own; OSError where one is in."""
+def hold(path: Path, *, patience_s: float = 0.0) -> Iterator[None]:
+    """Keeps other processes out while it lasts, by a lock on a file of its own.
+
+    OSError where one is in and stays. Waiting blocks the thread.
+    """
+    until = time.monotonic() + patience_s
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise cannot_write(error, path) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while not _try_flock(descriptor):
+            if time.monotonic() >= until:
+                raise OSError(f"{path}: another process is fetching this; wait for it")
+            time.sleep(0.2)
         yield
-    except BlockingIOError as error:
-        raise OSError(f"{path}: another process is fetching this; wait for it") from error
     finally:
         os.close(descriptor)
+
+
+def _try_flock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Journal:
@@ -95,9 +109,12 @@ class Journal:
         self._dirty: list[FileIO] = []
         self._warc: FileIO | None = None
         self._warc_bytes = 0
-        self._committing = threading.Lock()
+        self._adding = threading.Lock()  # held for moments; commits run in threads of their own
+        self._committing = threading.Lock()  # held while the disk works
         part.work.mkdir(parents=True, exist_ok=True)
         self._file = open(self._path, "a+b", buffering=0)  # noqa: SIM115  # closed by `close`
+        for folder in (part.work, part.work.parent):
+            sync_folder(folder)
         entries = list(self._recover())
         self.done = bytearray(b"".join(b"\0" * (row - at) + b"\1" * n for at, row, n in _gaps(entries)))
         self._recover_warcs(entries)
@@ -107,17 +124,18 @@ class Journal:
 
     def add(self, row: int, n_rows: int, outcome: Outcome, record: bytes | None) -> None:
         """The outcome of the tasks [row, row + n_rows), which have one URL; its record goes to a WARC file first."""
-        if record is not None:
-            warc, offset = self._append(record)
-            outcome = outcome._replace(warc=warc, offset=offset, length=len(record))
-        self._lines.append(json.dumps((row, n_rows, *outcome)) + "\n")
+        with self._adding:
+            if record is not None:
+                warc, offset = self._append(record)
+                outcome = outcome._replace(warc=warc, offset=offset, length=len(record))
+            self._lines.append(json.dumps((row, n_rows, *outcome)) + "\n")
 
     def commit(self) -> None:
         """Puts what was added on the disk: records first, then their outcomes."""
         with self._committing:
-            # Taken in this order: a line that is taken has its file among the dirty ones.
-            lines, self._lines = self._lines, []
-            dirty, self._dirty = self._dirty, []
+            with self._adding:
+                lines, self._lines = self._lines, []
+                dirty, self._dirty = self._dirty, []
             for file in dirty:
                 os.fsync(file.fileno())
                 if file is not self._warc:
@@ -157,6 +175,7 @@ class Journal:
         self._warc = open(path, "xb", buffering=0)  # noqa: SIM115  # closed by `commit` or `close`
         _write(self._warc, opening, path)
         self._warc_bytes = len(opening)
+        sync_folder(self._part.work)
 
     def _recover(self) -> Iterator[tuple[int, int, Outcome]]:
         entries, n_bytes = _read_entries(self._path)
@@ -173,7 +192,7 @@ class Journal:
                 path.unlink()
         for name, end in sorted(ends.items()):
             path = self._part.work / name
-            if (self._part.folder / name).exists():
+            if not path.exists() and (self._part.folder / name).exists():
                 continue  # all was fetched, and moving the files was interrupted
             size = path.stat().st_size if path.exists() else 0
             if size < end:

@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import os
 import struct
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -49,18 +50,22 @@ class SharedClock:
 
     def try_lock(self, site: str) -> bool:
         try:
-            self._lock(site, fcntl.F_WRLCK)
+            self._lock(site, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):  # POSIX allows both
             return False
         return True
 
     def unlock(self, site: str) -> None:
-        self._lock(site, fcntl.F_UNLCK)
+        self._lock(site, fcntl.LOCK_UN)
 
     def _lock(self, site: str, kind: int) -> None:
-        # Locks of the open file, not of the process: threads of one process keep each other out as well, and
-        # the lock goes when its holder dies.
-        fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, struct.pack("hhqqi", kind, 0, _place(site), _TIME.size, 0))
+        # The lock goes when its holder dies. Linux has locks of the open file, by which threads of one process keep
+        # each other out as well; elsewhere they are the process's.
+        if sys.platform != "linux":
+            fcntl.lockf(self._file, kind, _TIME.size, _place(site))
+            return
+        wanted = fcntl.F_UNLCK if kind == fcntl.LOCK_UN else fcntl.F_WRLCK
+        fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, struct.pack("hhqqi", wanted, 0, _place(site), _TIME.size, 0))
 
 
 def _place(site: str) -> int:

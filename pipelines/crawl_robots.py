@@ -24,7 +24,7 @@ from pipelines.crawl_settings import PRODUCT, FetchSettings
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS = 5  # RFC 9309 2.3.1.2
 _KEEP_FAILED_S = 600.0
-_KEEP_CHARS = 64 << 20  # of all files that are kept
+_KEEP_CHARS = 8 << 20  # of all files that are kept; parsed, they take ten times the memory
 _AGENT_LINE = re.compile(r"\s*user[- ]?agent\s*[:\s]\s*([^#]*)", re.IGNORECASE)
 # These keep their own reason: the host was never reached, so its robots.txt is not what is wrong.
 _UNREACHED = frozenset({"dns", "refused_address", "tls", "connection", "bad_url", "host_down", "retry_after"})
@@ -141,7 +141,7 @@ class RobotsCache:
 
 
 def _size(found: Rules | FetchError) -> int:
-    return 200 + (found.n_chars if isinstance(found, Rules) else 0)
+    return 1_000 + (found.n_chars if isinstance(found, Rules) else 0)
 
 
 def unpack(answer: Answer, max_bytes: int) -> bytes:

@@ -74,12 +74,18 @@ def summarize(summaries: Iterable[PartSummary], folder: str | Path, *, name: str
 
 
 def run_parts(
-    place: Path, settings: FetchSettings, parts: list[tuple[Part, str]], shown: CrawlProgress
+    place: Path,
+    settings: FetchSettings,
+    parts: list[tuple[Part, str]],
+    shown: CrawlProgress,
+    *,
+    patience_s: float = 0.0,
 ) -> list[PartSummary]:
+    """Fetches (partition, fingerprint of its tasks); signals stop it cleanly where this is the main thread."""
     _allow_sockets(settings.n_connections)
 
     async def crawl() -> list[PartSummary]:
-        return await Crawl(place, settings, shown.add).run(parts)
+        return await Crawl(place, settings, shown.add, patience_s=patience_s).run(parts)
 
     if threading.current_thread() is not threading.main_thread():
         return asyncio.run(crawl())

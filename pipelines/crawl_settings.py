@@ -7,6 +7,7 @@ a second and host has to say so.
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
@@ -79,6 +80,7 @@ def user_agent(settings: FetchSettings) -> str:
     return f"{PRODUCT}/{own_version()} (+{settings.contact})"
 
 
+@cache
 def own_version() -> str:
     """Version of the installed distribution; "0" in a checkout that is not installed."""
     try:

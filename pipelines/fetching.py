@@ -33,6 +33,7 @@ from pipelines.crawl_tasks import (
     write_tasks,
 )
 from pipelines.extract_stage import exit_with_driver
+from pipelines.storage import write_atomically
 
 __all__ = [
     "OUTCOMES", "FetchPartitions", "FetchSettings", "FetchSummary", "FetchTask", "FetchUrls", "StoppedError",
@@ -40,6 +41,7 @@ __all__ = [
 ]  # fmt: skip
 
 BEAM_PARTITIONS = 64  # where the settings name no number
+_ZOMBIE_S = 3600.0  # a worker that its runner has given up may still be at a partition; its successor waits
 
 
 class FetchUrls(beam.PTransform):
@@ -110,9 +112,10 @@ def _lay_out(part: Part, tasks: list[FetchTask], found: TaskSet, finished: PartS
         raise ValueError(
             f"{part.table}: partition {part.partition} was begun with other URLs; give this crawl another name"
         )
+    if not before:
+        write_atomically(str(mark), lambda stream: stream.write(found.fingerprint.encode()))
     if not path.exists():
         write_tasks(path, [(site_of_url(task.url), clean_task(task)) for task in tasks])
-    mark.write_text(found.fingerprint)
     return found.fingerprint
 
 
@@ -139,6 +142,9 @@ def add_fetch_flags(parser: argparse.ArgumentParser) -> None:
                        help="leave a host alone whose robots.txt asks for a longer delay")  # fmt: skip
     group.add_argument("--fetch-max-retry-after", type=float, default=default.max_retry_after_s, metavar="SECONDS",
                        help="leave a host alone that asks to come back later than this")  # fmt: skip
+    group.add_argument("--fetch-partitions", type=int, default=default.n_partitions, metavar="N",
+                       help="parts that the hosts are divided into, at most 256, each fetched by one worker; 0: by the"
+                            " number of URLs")  # fmt: skip
     group.add_argument("--fetch-media-types", default=",".join(default.media_types), metavar="TYPES",
                        help="beginnings of media types to fetch, with commas between; all: whatever comes")  # fmt: skip
     group.add_argument("--fetch-hosts-file", default="", metavar="FILE",
@@ -164,6 +170,7 @@ def read_fetch_settings(flags: argparse.Namespace) -> FetchSettings:
         retries=flags.fetch_retries,
         max_crawl_delay_s=flags.fetch_max_crawl_delay,
         max_retry_after_s=flags.fetch_max_retry_after,
+        n_partitions=flags.fetch_partitions,
         media_types=() if types == "all" else tuple(filter(None, types.replace(" ", "").split(","))),
         hosts=read_hosts_file(flags.fetch_hosts_file) if flags.fetch_hosts_file else (),
         allow_addresses=tuple(flags.fetch_allow_address),

@@ -18,6 +18,7 @@ from bpe.strict_json import Node, parse_json, read_count, read_items, read_objec
 from pipelines.storage import remove_tree, sync_folder, write_atomically
 
 STAGING = "work/forget"
+_JOURNAL = "journal.json"
 _OTHERS_MAY_STAY = {"lock"}  # in work/, besides what we staged
 
 
@@ -50,7 +51,9 @@ def commit_changes(folder: Path, *, replace: Iterable[FileEntry], remove: Iterab
         sync_folder(place)
     entry = FileEntry(FILE_NAME, len(manifest), hashlib.sha256(manifest).hexdigest())
     journal = Journal(tuple(replace), tuple(remove), entry)
-    write_atomically(str(folder / FILE_NAME), lambda stream: stream.write(_dump(journal)))
+    write_atomically(str(staging / _JOURNAL), lambda stream: stream.write(_dump(journal)))
+    (staging / _JOURNAL).replace(folder / FILE_NAME)
+    sync_folder(folder)
     _carry_out(folder, journal)
 
 

@@ -33,7 +33,7 @@ from bpe.mixture import (
 )
 from pipelines.command import print_lines
 from pipelines.sharding import HELD_OUT, TRAIN
-from pipelines.storage import write_atomically
+from pipelines.storage import make_folder, write_atomically
 
 
 class Source(NamedTuple):
@@ -71,6 +71,7 @@ def mix(flags: argparse.Namespace) -> None:
     path = output / FILE_NAME
     if is_mixture(output) and path.read_bytes() != data and not flags.overwrite:
         raise ValueError(f"--output {flags.output} holds another mixture; say --overwrite to replace it")
+    make_folder(str(output))
     write_atomically(str(path), lambda stream: stream.write(data))
     print_lines(f"mixed {len(sources)} runs in {path}", *describe(sources))
 

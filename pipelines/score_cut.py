@@ -206,6 +206,12 @@ def make_cut(search: Any, *, keep: float) -> Any:
     return Cut(score, found.n_scored, found.n_above + found.n_alike, found.best)
 
 
-def describe_cut(cut: Any, *, warning: str) -> tuple[str, dict[str, object]]:
-    """Name and plain value for the report; `warning` is what must be known of a corpus that was chosen so."""
-    return "cut", Cut(*cut)._asdict() | ({"warning": warning} if warning else {})
+def describe_cut(made: Any) -> tuple[str, dict[str, object]]:
+    """Name and plain values for the report."""
+    cut = Cut(*made)
+    return "cut", {
+        "documents_scored": cut.n_scored,
+        "documents_at_or_above_the_cut": cut.n_kept,  # duplicates are dropped afterwards
+        "lowest_score_kept": cut.score,
+        "highest_score": cut.best,
+    }

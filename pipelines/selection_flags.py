@@ -5,6 +5,8 @@ from dataclasses import replace
 
 from corpora.near_duplicates import parse_rules
 from pipelines.decontaminate_stage import plan_decontamination
+from pipelines.near_state import fingerprints
+from pipelines.options import absolute
 from pipelines.settings import DeduplicationRules, Execution, SelectionRules
 
 OFF = "off"
@@ -48,4 +50,6 @@ def read_selection(
         near_duplicates=None if near == OFF else parse_rules(near, expected_documents=flags.expected_documents),
         decontamination=plan.settings() if plan is not None else None,
     )
-    return rules, replace(execution, decontamination=plan)
+    earlier = [absolute(folder) for folder in flags.against]
+    rules = replace(rules, against=fingerprints(earlier, rules))
+    return rules, replace(execution, decontamination=plan, against=tuple(earlier))

@@ -1,9 +1,15 @@
 """What every test may ask for: the project's root and the folder of real data made by others."""
 
+import json
 import os
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from corpora.documents import RawPage
+from corpora.warc import read_pages
 
 # Scripts, not tests: run by hand and by `make bench`.
 collect_ignore_glob = ["data/*.py", "benchmarks/*.py"]
@@ -22,3 +28,24 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set SHARDMILL_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def index_lines() -> Callable[[Path], list[str]]:
+    """The CDXJ lines of an archive's pages, as Common Crawl's index has them (a gzip member per record)."""
+
+    def make(path: Path) -> list[str]:
+        data, lines = path.read_bytes(), []
+        with path.open("rb") as stream:
+            for page in read_pages(stream, source=path.name):
+                if isinstance(page, RawPage):
+                    member = zlib.decompressobj(wbits=31)
+                    member.decompress(data[page.offset :])
+                    length = len(data) - page.offset - len(member.unused_data)
+                    moment = "".join(filter(str.isdecimal, page.fetched_at))
+                    fields = {"url": page.url, "mime": page.mime, "status": str(page.status), "length": str(length),
+                              "offset": str(page.offset), "filename": path.name}  # fmt: skip
+                    lines.append(f"key,of)/page {moment} {json.dumps(fields)}\n")
+        return sorted(lines)
+
+    return make

@@ -8,7 +8,7 @@ import gzip
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpora.book_facts import declared_charset, language_code, read_header
@@ -154,6 +154,7 @@ def test_the_header_says_title_authors_language_and_date() -> None:
 MATTER = [*HEADER, *FOOTER, *NOVEL, *(line for part in (*STARTS, *CREDITS, *ENDS) for line in part)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(MATTER), st.text())))
 def test_any_lines_give_some_of_these_lines_in_their_order(lines: list[str]) -> None:
     book = strip_gutenberg(lines)

@@ -26,17 +26,23 @@ def words_of(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
+def runs_of(text: str) -> set[tuple[str, ...]]:
+    """All 13 words in a row."""
+    words = words_of(text).split()
+    return {tuple(words[place : place + 13]) for place in range(len(words) - 12)}
+
+
 @pytest.fixture(scope="module")
 def leaks(reference_run: Path) -> list[str]:
-    """A sentence of 14 to 40 words from the middle of each of three documents, and of no other document."""
-    documents = sorted(documents_of(reference_run).items())
-    everything = {document_id: words_of(row["text"]) for document_id, row in documents}
+    """A sentence of 14 to 40 words from the middle of each of three documents, no 13 of them in any other document."""
+    documents = [row for _, row in sorted(documents_of(reference_run).items())]
+    everything = [runs_of(row["text"]) for row in documents]
     found = []
-    for _, row in documents:
+    for row in documents:
         sentences = re.split(r"(?<=[.!?])\s+", row["text"])
         middle = sentences[len(sentences) // 2]
         fits = 14 <= len(words_of(middle).split()) <= 40 and middle.isascii() and len(row["text"]) > 2_000
-        if fits and sum(words_of(middle) in text for text in everything.values()) == 1:
+        if fits and sum(not runs.isdisjoint(runs_of(middle)) for runs in everything) == 1:
             found.append(middle)
     assert len(found) >= 3
     return found[:3]
@@ -54,28 +60,41 @@ def sets(leaks: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class Runs:
+    """One run in each mode, by one worker, made when it is first asked for."""
+
+    def __init__(self, folder: Path, start: Callable[..., Any]) -> None:
+        self.folder, self.start = folder, start
+        self.said: dict[str, str] = {}
+
+    def __getitem__(self, mode: str) -> Path:
+        if mode not in self.said:
+            done = self.start(mode, output=self.folder / mode, workers=1)
+            self.said[mode] = done.stdout + done.stderr
+        return self.folder / mode
+
+
 @pytest.fixture(scope="module")
-def runs(
-    command: Any, sample: str, vocabulary: Path, sets: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
-    """One run in each mode, by one worker; what cut says is kept beside it."""
-    folder = tmp_path_factory.mktemp("runs")
-    for mode in ("mark", "cut", "drop"):
-        done = command(
+def start(command: Any, sample: str, vocabulary: Path, sets: Path) -> Callable[..., Any]:
+    def run(mode: str, *, output: Path, workers: int) -> Any:
+        return command(
             "beam", "run", "pipelines/ccnews.py", "--input", sample, "--vocabulary", str(vocabulary),
-            "--held-out", "0.05", "--decontaminate", f"{sets}:{mode}", "--output", str(folder / mode), "--workers", "1",
+            "--held-out", "0.05", "--decontaminate", f"{sets}:{mode}", "--output", str(output),
+            "--workers", str(workers),
         )  # fmt: skip
-        (folder / f"{mode}.txt").write_text(done.stdout + done.stderr)
-    return {mode: folder / mode for mode in ("mark", "cut", "drop")}
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(tmp_path_factory.mktemp("runs"), start)
 
 
 def hit_by(reference_run: Path, leaks: list[str]) -> set[bytes]:
-    wanted = [words_of(leak) for leak in leaks]
-    return {
-        document_id
-        for document_id, row in documents_of(reference_run).items()
-        if any(leak in words_of(row["text"]) for leak in wanted)
-    }
+    wanted = set().union(*map(runs_of, leaks))
+    documents = documents_of(reference_run)
+    return {document_id for document_id, row in documents.items() if not wanted.isdisjoint(runs_of(row["text"]))}
 
 
 def manifest_of(run: Path) -> dict[str, Any]:
@@ -84,7 +103,7 @@ def manifest_of(run: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("mode", ["mark", "cut", "drop"])
-def test_the_books_balance_and_say_what_was_dropped(runs: dict[str, Path], reference_run: Path, mode: str):
+def test_the_books_balance_and_say_what_was_dropped(runs: Runs, reference_run: Path, mode: str):
     books = manifest_of(runs[mode])["books"]
     before = manifest_of(reference_run)["books"]
     assert books["read"] == before["read"] == books["kept"] + sum((books["rejected"] | books["broken"]).values())
@@ -92,7 +111,7 @@ def test_the_books_balance_and_say_what_was_dropped(runs: dict[str, Path], refer
     assert books["kept"] == before["kept"] - (3 if mode == "drop" else 0) == len(documents_of(runs[mode]))
 
 
-def test_mark_marks_these_three_and_changes_nothing_else(runs: dict[str, Path], reference_run: Path, leaks: list[str]):
+def test_mark_marks_these_three_and_changes_nothing_else(runs: Runs, reference_run: Path, leaks: list[str]):
     before, after = documents_of(reference_run), documents_of(runs["mark"])
     marked = {document_id: row["contamination"] for document_id, row in after.items() if row["contamination"]}
     assert marked.keys() == hit_by(reference_run, leaks)
@@ -100,18 +119,18 @@ def test_mark_marks_these_three_and_changes_nothing_else(runs: dict[str, Path], 
     assert {key: row | {"contamination": []} for key, row in after.items()} == before
 
 
-def test_cut_leaves_the_documents_without_the_passages(runs: dict[str, Path], reference_run: Path, leaks: list[str]):
+def test_cut_leaves_the_documents_without_the_passages(runs: Runs, reference_run: Path, leaks: list[str]):
     before, after = documents_of(reference_run), documents_of(runs["cut"])
     changed = {document_id for document_id, row in after.items() if row["text"] != before[document_id]["text"]}
     assert changed == hit_by(reference_run, leaks) == {key for key, row in after.items() if row["contamination"]}
     for document_id in changed:
         text = after[document_id]["text"]
-        assert not any(words_of(leak) in words_of(text) for leak in leaks)
+        assert runs_of(text).isdisjoint(set().union(*map(runs_of, leaks)))
         assert len(before[document_id]["text"]) > len(text) >= 200
     assert manifest_of(runs["cut"])["counts"]["tokens"] < manifest_of(reference_run)["counts"]["tokens"]
 
 
-def test_drop_rejects_these_three_with_task_and_passage(runs: dict[str, Path], reference_run: Path, leaks: list[str]):
+def test_drop_rejects_these_three_with_task_and_passage(runs: Runs, reference_run: Path, leaks: list[str]):
     rows = ds.dataset(runs["drop"] / "rejected").to_table().to_pylist()
     dropped = {row["document_id"]: row for row in rows if row["reason"] == "contaminated"}
     assert dropped.keys() == hit_by(reference_run, leaks)
@@ -122,7 +141,7 @@ def test_drop_rejects_these_three_with_task_and_passage(runs: dict[str, Path], r
 
 
 @pytest.mark.parametrize("mode", ["mark", "cut", "drop"])
-def test_the_table_is_in_the_manifest_and_in_the_report(runs: dict[str, Path], mode: str):
+def test_the_table_is_in_the_manifest_and_in_the_report(runs: Runs, mode: str):
     said = manifest_of(runs[mode])["statistics"]["details"]["decontamination"]
     assert said["mode"] == mode
     tasks = {row["task"]: row for row in said["tasks"]}
@@ -137,25 +156,20 @@ def test_the_table_is_in_the_manifest_and_in_the_report(runs: dict[str, Path], m
     assert "WNLI is made from WSC" in report
 
 
-def test_the_command_says_what_it_read_and_what_it_did_not(runs: dict[str, Path]):
-    said = runs["cut"].with_suffix(".txt").read_text()
-    assert "RTE dev: 4 texts of 1 file" in said
-    assert "RTE/train.tsv: training split" in said
+def test_the_command_says_what_it_read_and_what_it_did_not(runs: Runs):
+    assert runs["cut"].is_dir()
+    assert "RTE dev: 4 texts of 1 file" in runs.said["cut"]
+    assert "RTE/train.tsv: training split" in runs.said["cut"]
 
 
-def test_two_workers_write_the_same_bytes_as_one(
-    command: Any, runs: dict[str, Path], sample: str, vocabulary: Path, sets: Path, digest: Digest, tmp_path: Path
-):
-    command(
-        "beam", "run", "pipelines/ccnews.py", "--input", sample, "--vocabulary", str(vocabulary),
-        "--held-out", "0.05", "--decontaminate", f"{sets}:cut", "--output", str(tmp_path / "out"), "--workers", "2",
-    )  # fmt: skip
+def test_two_workers_write_the_same_bytes_as_one(runs: Runs, start: Callable[..., Any], digest: Digest, tmp_path: Path):
+    start("cut", output=tmp_path / "out", workers=2)
     assert digest(tmp_path / "out") == digest(runs["cut"])
 
 
-def test_verify_is_green_after_decontamination(command: Any, runs: dict[str, Path]):
-    for run in runs.values():
-        command("inspect-shards", "verify", str(run))
+def test_verify_is_green_after_decontamination(command: Any, runs: Runs):
+    for mode in ("mark", "cut", "drop"):
+        command("inspect-shards", "verify", str(runs[mode]))
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,12 @@ def test_user_and_password_are_not_part_of_a_target() -> None:
     assert follow(parse_target("http://a.example/"), "//joe:secret@b.example/y").url == "http://b.example/y"
 
 
+def test_a_redirect_in_raw_utf_8_leads_where_browsers_go() -> None:
+    location = "/Zürich?q=é".encode().decode("latin-1")  # as headers are read
+    assert follow(parse_target("http://a.example/"), location).path == "/Z%C3%BCrich?q=%C3%A9"
+    assert follow(parse_target("http://a.example/x/"), "y\xfc").path == "/x/y%C3%BC"
+
+
 @pytest.mark.parametrize("port", [0, 22, 25, 79, 110, 587])
 def test_ports_of_other_services_are_refused(port: int) -> None:
     with pytest.raises(FetchError, match="port"):

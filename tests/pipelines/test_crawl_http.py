@@ -102,25 +102,28 @@ def test_slow_and_endless_answers_end_at_the_deadline_or_the_cap(web: Any, crawl
     web.answers["h01.example", "/"] = trickle(OK + b"\r\n" + b"a" * 10_000)
     web.answers["h02.example", "/"] = silence
     web.answers["h03.example", "/"] = endless(OK + b"\r\n", b"x" * 65_536)
-    web.answers["h04.example", "/"] = endless(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"4\r\nabcd\r\n" * 5_000)
+    web.answers["h04.example", "/"] = endless(
+        OK + b"Transfer-Encoding: chunked\r\n\r\n", b"64\r\n" + b"abcd" * 25 + b"\r\n"
+    )
     web.answers["h05.example", "/"] = endless(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 10_000)  # 10^6 headers and more
     web.answers["h06.example", "/"] = endless(b"HTTP/1.1 200 OK\r\nX: ", b"y" * 65_536)
     web.answers["h07.example", "/"] = endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
     web.answers["h08.example", "/"] = endless(OK + b"Transfer-Encoding: chunked\r\n\r\n5;", b"x" * 65_536)
+    web.answers["h10.example", "/"] = endless(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n" * 10_000)
     web.answers["h09.example", "/robots.txt"] = trickle(OK + b"\r\n" + b"a" * 10_000)
-    outcomes = ["timeout"] * 3 + ["fetched"] * 2 + ["bad_response"] * 4 + ["robots_unreachable"]
+    outcomes = ["timeout"] * 3 + ["fetched"] * 2 + ["bad_response"] * 4 + ["robots_unreachable", "bad_response"]
     urls = [web.url(f"h{number:02}.example") for number in range(len(outcomes))]
     began = time.monotonic()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    rows = crawl(urls, deadline_s=1.5, body_bytes=200_000)
-    assert time.monotonic() - began < 8
+    rows = crawl(urls, deadline_s=2.5, body_bytes=400_000)
+    assert time.monotonic() - began < 10
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
     assert [rows[url]["outcome"] for url in urls] == outcomes
     for url in urls[3:5]:
-        assert rows[url]["n_bytes"] == 200_000
-        assert rows[url]["detail"] == "cut after 200000 bytes"
+        assert rows[url]["n_bytes"] == 400_000
+        assert rows[url]["detail"] == "cut after 400000 bytes"
     pages = pages_of(tmp_path / "fetched")
-    assert len(pages[urls[3]].body) == 200_000
+    assert len(pages[urls[3]].body) == 400_000
     assert pages[urls[4]].body.startswith(b"abcdabcd")
 
 
@@ -129,6 +132,12 @@ def test_a_body_of_just_the_cap_is_whole_and_one_byte_more_is_cut(web: Any, craw
         web.answers["a.example", path] = web.page(b"x" * n_bytes)
     rows = crawl([web.url("a.example", path) for path in ("/a", "/b")], body_bytes=1_000)
     assert [(row["n_bytes"], row["detail"]) for row in rows.values()] == [(1_000, ""), (1_000, "cut after 1000 bytes")]
+
+
+def test_what_stands_after_a_whole_body_is_not_part_of_it(web: Any, crawl: Any) -> None:
+    web.answers["a.example", "/"] = web.page(b"x" * 1_000) + b"y" * 5_000
+    row = crawl([web.url("a.example")], body_bytes=1_000)[web.url("a.example")]
+    assert (row["n_bytes"], row["detail"]) == (1_000, "")
 
 
 def test_redirects_are_followed_five_times_and_circles_are_left(web: Any, crawl: Any) -> None:

@@ -4,6 +4,8 @@ import gzip
 import json
 import os
 import random
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +161,15 @@ def test_two_processes_do_not_fetch_one_partition(tmp_path: Path) -> None:
         pass
     with hold(tmp_path / "lock"):
         pass
+
+
+def test_who_has_patience_gets_the_partition_when_it_is_let_go(tmp_path: Path) -> None:
+    held = hold(tmp_path / "lock")
+    held.__enter__()
+    threading.Timer(0.5, held.__exit__, (None, None, None)).start()
+    began = time.monotonic()
+    with hold(tmp_path / "lock", patience_s=10):
+        assert 0.3 < time.monotonic() - began < 5
 
 
 def test_warcio_finds_every_digest_right(web: Any, crawl: Any, tmp_path: Path) -> None:

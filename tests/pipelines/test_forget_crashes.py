@@ -6,12 +6,12 @@ every n there is. Python tells an audit hook of each such change before it is ma
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -23,13 +23,17 @@ from pipelines.inputs import InputFile
 from pipelines.prep_shards import main
 from pipelines.runs import check_output, find_finished_run
 
-# Kills forks of itself, so that the imports are paid for once: [steps] -> [[step, was killed]].
+ROOT = Path(__file__).resolve().parents[2]
+
+# Kills forks of itself, so that the imports are paid for once. A line of JSON in, a line of JSON out: was it killed?
 KILLER = """
 import json, os, shutil, signal, sys
+import pipelines.encode_command, pipelines.forget_command, pipelines.vocabulary_command
 from pipelines.prep_shards import main
 
-template, folder, first, last, *words = json.loads(sys.argv[1])
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 def die_before(step, root):
     seen = 0
@@ -45,36 +49,47 @@ def die_before(step, root):
             seen += 1
     sys.addaudithook(hook)
 
-killed = []
-for step in range(first, last):
-    run = os.path.join(folder, f"step-{step:03d}")
-    shutil.copytree(template, run)
-    child = os.fork()
-    if child == 0:
-        die_before(step, run)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os._exit(main(["forget", run, *words]))
-    status = os.waitpid(child, 0)[1]
-    killed.append(os.WIFSIGNALED(status))
-    if not killed[-1]:
-        assert os.waitstatus_to_exitcode(status) == 0, status
-        break
-print(json.dumps(killed))
+for line in sys.stdin:
+    template, folder, words = json.loads(line)
+    warm = folder + "-warm"  # what is imported on the way is imported once
+    shutil.copytree(template, warm)
+    assert main(["forget", warm, *words]) == 0
+    killed = [True]
+    while killed[-1]:
+        step = len(killed) - 1
+        run = os.path.join(folder, f"step-{step:03d}")
+        shutil.copytree(template, run)
+        child = os.fork()
+        if child == 0:
+            die_before(step, run)
+            os._exit(main(["forget", run, *words]))
+        status = os.waitpid(child, 0)[1]
+        killed.append(os.WIFSIGNALED(status))
+        assert killed[-1] or os.waitstatus_to_exitcode(status) == 0, status
+    print(json.dumps(killed[1:]), file=answers, flush=True)
 """
+KillAtEachStep = Callable[..., list[Path]]
 
 
-def kill_at_each_step(template: Path, folder: Path, *words: str, first: int = 0) -> list[Path]:
-    """Copies of a run in which the command was killed before its n-th change; the last is the one that was not."""
-    folder.mkdir()
-    argument = json.dumps([str(template), str(folder), first, 1_000, *words])
-    done = subprocess.run(
-        [sys.executable, "-c", KILLER, argument], cwd=Path(__file__).parents[2], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    killed = json.loads(done.stdout.splitlines()[-1])
-    assert killed[-1] is False
-    assert all(killed[:-1])
-    return sorted(folder.iterdir())
+@pytest.fixture(scope="module")
+def kill_at_each_step() -> Iterator[KillAtEachStep]:
+    """Copies a run as often as the command has steps, each killed before its n-th change; the last one is not."""
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLER], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def kill(template: Path, folder: Path, *words: str) -> list[Path]:
+            process.stdin.write(json.dumps([str(template), str(folder), words]) + "\n")
+            process.stdin.flush()
+            killed = json.loads(process.stdout.readline())
+            assert killed == [True] * (len(killed) - 1) + [False]
+            return sorted(folder.iterdir())
+
+        yield kill
+        process.stdin.close()
+        assert process.wait() == 0
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -86,66 +101,75 @@ def tree(folder: Path) -> dict[str, str]:
 
 def state_of(folder: Path, old: dict[str, str], new: dict[str, str]) -> str:
     """old, new, or half: what a reader finds."""
-    try:
-        manifest = load_manifest(folder)
-    except ShardError as error:
-        assert "prep-shards forget" in str(error)
+    if b"shardmill-removal-1" in (folder / "manifest.json").read_bytes():
+        with pytest.raises(ShardError, match="prep-shards forget"):
+            load_manifest(folder)
         return "half"
+    manifest = load_manifest(folder)
     assert list(verify_run(RunFolder(folder, manifest), quick=False)) == []
     found = tree(folder)
     assert found in (old, new)
     return "old" if found == old else "new"
 
 
-@pytest.fixture
-def request_words(little_corpus) -> list[str]:
-    """Something from two of three parts and most shards, and all of a third part, so that files come and go."""
-    documents, _ = little_corpus
-    whole = [one.document_id.hex() for one in documents if one.source.endswith("-0.warc.gz")]
-    return ["--url", documents[1].url, *(word for one in whole for word in ("--document-id", one))]
+class Killed(NamedTuple):
+    """Copies of a run in which forgetting was killed, step by step; tests work on copies of these."""
+
+    words: list[str]
+    copies: list[Path]
+    states: list[str]
+    new: dict[str, str]  # the tree that an undisturbed command leaves
 
 
-def test_a_kill_at_any_step_leaves_what_the_same_command_completes(
-    little_corpus, write_corpus, request_words, tmp_path: Path, capsys
-):
-    write_corpus(tmp_path / "run", *little_corpus)
-    old = tree(tmp_path / "run")
-    copies = kill_at_each_step(tmp_path / "run", tmp_path / "killed", *request_words)
-    new = tree(copies[-1])
-    states = [state_of(copy, old, new) for copy in copies]
+@pytest.fixture(scope="module")
+def killed(
+    little_corpus, write_corpus, kill_at_each_step: KillAtEachStep, tmp_path_factory: pytest.TempPathFactory
+) -> Killed:
+    """One page, and all of another part, are forgotten, so that files are rewritten, made and removed."""
+    folder = tmp_path_factory.mktemp("killed")
+    documents, rejections = ([one for one in rows if one.source[-9] != "2"] for rows in little_corpus)
+    write_corpus(folder / "run", documents[:16], rejections[:2])
+    whole = [one.document_id.hex() for one in documents[:16] if one.source.endswith("-0.warc.gz")]
+    words = ["--url", documents[1].url, *(word for one in whole for word in ("--document-id", one))]
+    copies = kill_at_each_step(folder / "run", folder / "steps", *words)
+    old, new = tree(folder / "run"), tree(copies[-1])
+    return Killed(words, copies, [state_of(copy, old, new) for copy in copies], new)
+
+
+def copy_of(path: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(path, tmp_path / path.name)
+
+
+def test_a_kill_at_any_step_leaves_what_the_same_command_completes(killed: Killed, tmp_path: Path, capsys):
+    states = killed.states
     assert [state for k, state in enumerate(states) if k == 0 or state != states[k - 1]] == ["old", "half", "new"]
-    assert states.count("half") >= 10  # a file each, in and out
-    for copy, state in zip(copies, states, strict=True):
-        completes = state == "half" and copy.name[-1] in "02468"  # without a word about what it was, or with all
-        assert main(["forget", str(copy), *([] if completes else request_words)]) == 0
-        assert tree(copy) == new, (copy, state)
+    assert states.count("half") >= 8  # a rename or a removal each
+    for k, (path, state) in enumerate(zip(killed.copies, states, strict=True)):
+        copy = copy_of(path, tmp_path)
+        without_a_word = state == "half" and k % 2
+        assert main(["forget", str(copy), *([] if without_a_word else killed.words)]) == 0
+        assert tree(copy) == killed.new, (path, state)
         assert not (copy / "work").exists()
     capsys.readouterr()
 
 
-def test_a_kill_while_completing_is_completed_too(little_corpus, write_corpus, request_words, tmp_path: Path, capsys):
-    write_corpus(tmp_path / "run", *little_corpus)
-    old = tree(tmp_path / "run")
-    copies = kill_at_each_step(tmp_path / "run", tmp_path / "killed", *request_words)
-    new = tree(copies[-1])
-    half = [copy for copy in copies if state_of(copy, old, new) == "half"]
-    again = kill_at_each_step(half[len(half) // 2], tmp_path / "killed-again")
+def test_a_kill_while_completing_is_completed_too(
+    killed: Killed, half_done: Path, kill_at_each_step: KillAtEachStep, tmp_path: Path, capsys
+):
+    again = kill_at_each_step(half_done, tmp_path / "again")
     assert len(again) > 3
     for copy in again:
-        if state_of(copy, old, new) == "half":
+        if b"shardmill-removal-1" in (copy / "manifest.json").read_bytes():
             assert main(["forget", str(copy)]) == 0
-        assert tree(copy) == new
+        assert tree(copy) == killed.new
     capsys.readouterr()
 
 
 @pytest.fixture
-def half_done(little_corpus, write_corpus, request_words, tmp_path: Path) -> Path:
+def half_done(killed: Killed, tmp_path: Path) -> Path:
     """A run whose removal was interrupted in the middle of renaming."""
-    write_corpus(tmp_path / "run", *little_corpus)
-    old = tree(tmp_path / "run")
-    copies = kill_at_each_step(tmp_path / "run", tmp_path / "killed", *request_words)
-    half = [copy for copy in copies if state_of(copy, old, tree(copies[-1])) == "half"]
-    return half[len(half) // 2]
+    half = [copy for copy, state in zip(killed.copies, killed.states, strict=True) if state == "half"]
+    return copy_of(half[len(half) // 2], tmp_path)
 
 
 def test_no_pipeline_takes_a_half_done_removal_for_an_unfinished_run(half_done: Path):
@@ -189,4 +213,4 @@ def test_a_journal_leads_nowhere_else(half_done: Path, capsys, edit: Callable[[d
     edit(journal)
     (half_done / "manifest.json").write_text(json.dumps(journal))
     assert main(["forget", str(half_done)]) == 1
-    assert os.path.basename(half_done) in capsys.readouterr().err
+    assert half_done.name in capsys.readouterr().err
