@@ -26,6 +26,7 @@ from pipelines.near_state import (
     write_description,
     write_dropped,
     write_exact,
+    write_texts,
 )
 from pipelines.packed import unpack
 from pipelines.settings import SelectionRules
@@ -128,6 +129,24 @@ class RemoveDuplicates(beam.PTransform):
         )
 
 
+class KeepTexts(beam.PTransform):
+    """(part name, (document id, text)) of documents that later steps changed or dropped -> FileEntry as a tuple.
+
+    A later run compares its documents with these texts, since it is these that the keys were made of.
+    """
+
+    def __init__(self, *, output: str) -> None:
+        super().__init__()
+        self.output = output
+
+    def expand(self, altered: Any) -> Any:
+        return (
+            altered
+            | "Gather earlier texts by part" >> beam.GroupByKey()
+            | "Write earlier texts" >> beam.Map(_write_texts, self.output)
+        )
+
+
 def _list_exact(element: Any) -> list[tuple[str, int]]:
     folder, epoch = element
     return [(path, epoch) for path in exact_files(folder)]
@@ -181,6 +200,11 @@ def _write_dropped(element: Any, output: str) -> tuple[Any, ...]:
     part_name, losers = element
     rows = [(one.document_id, one.kept_id, one.reason, one.similarity) for one in (Loser(*loser) for loser in losers)]
     return tuple(write_dropped(output, part_name, rows))
+
+
+def _write_texts(element: Any, output: str) -> tuple[Any, ...]:
+    part_name, rows = element
+    return tuple(write_texts(output, part_name, rows))
 
 
 def _write_description(description: Any, output: str) -> tuple[Any, ...]:

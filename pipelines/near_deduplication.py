@@ -52,7 +52,6 @@ from pipelines.near_verification import (
     smallest_hashes,
 )
 from pipelines.packed import unpack, windowed
-from pipelines.storage import join
 
 _MAX_PACKED = 50_000  # candidates that wait to be packed
 
@@ -189,7 +188,7 @@ class RemoveNearDuplicates(beam.PTransform):
         )
 
     def _text_paths(self, files: Any) -> Any:
-        """(text source, path) of all texts, of this run and of the earlier ones."""
+        """(text source, (rank, path)) of all texts, of this run and of the earlier ones; the smaller rank is right."""
         own = files | "Name work files" >> beam.Map(_path_of_file)
         if not self.earlier:
             return own
@@ -267,9 +266,9 @@ class _LargestBuckets(beam.CombineFn):
         return accumulator
 
 
-def _path_of_file(element: Any) -> tuple[str, str]:
+def _path_of_file(element: Any) -> tuple[str, tuple[int, str]]:
     part_name, (_, path, _) = element
-    return part_name, path
+    return part_name, (0, path)
 
 
 def _list_parts(run: Any) -> list[EarlierPart]:
@@ -277,10 +276,10 @@ def _list_parts(run: Any) -> list[EarlierPart]:
     return earlier_parts(folder, epoch=epoch)
 
 
-def _paths_of_part(element: Any) -> Iterator[tuple[str, str]]:
+def _paths_of_part(element: Any) -> Iterator[tuple[str, tuple[int, str]]]:
     part = EarlierPart(*element)
-    if part.has_documents:
-        yield part.text_source, join(part.folder, "documents", f"{part.name}.parquet")
+    for rank, path in enumerate(part.text_paths):
+        yield part.text_source, (rank, path)
 
 
 def _choose_sample(element: Any) -> bytes:

@@ -5,6 +5,7 @@
     state/keys-PART.parquet        near-duplicate keys of the documents that exact deduplication kept
     state/dropped-PART.parquet     which documents were dropped as duplicates, and for whom
     state/edges-NNNNN.parquet      all verified pairs
+    state/texts-PART.parquet       texts as they were compared, of documents that decontamination changed or dropped
 
 Nothing here is ever rewritten by a later run. Runs whose rules or hashes differ are never mixed: `open_earlier_runs`
 says which run differs, in what, and what to do.
@@ -32,7 +33,7 @@ from pipelines.storage import HashingWriter, exists, join, open_read, write_atom
 STATE_FILE = "state/deduplication.json"
 STATE_FORMAT = 1
 EXACT_KEY_VERSION = 1  # of canonical URLs, collapsed texts and their hashes
-_EXACT, _KEYS, _DROPPED, _EDGES = "state/exact-", "state/keys-", "state/dropped-", "state/edges-"
+_EXACT, _KEYS, _DROPPED, _EDGES, _TEXTS = (f"state/{what}-" for what in ("exact", "keys", "dropped", "edges", "texts"))
 
 DROPPED_SCHEMA = pa.schema(
     [
@@ -59,6 +60,11 @@ EXACT_SCHEMA = pa.schema(
 )
 
 
+TEXT_SCHEMA = pa.schema(
+    [pa.field("document_id", pa.binary(16), nullable=False), pa.field("text", pa.large_string(), nullable=False)]
+)
+
+
 class EarlierRun(NamedTuple):
     """A finished run whose documents are not taken again."""
 
@@ -76,11 +82,21 @@ class EarlierPart(NamedTuple):
     name: str
     has_dropped: bool
     has_documents: bool
+    has_texts: bool
 
     @property
     def text_source(self) -> str:
         """Names the part's texts among those of all runs; a part's own name has no slash."""
         return f"{self.epoch:04d}/{self.name}"
+
+    @property
+    def text_paths(self) -> list[str]:
+        """Where its texts are; an earlier file has precedence."""
+        names = [
+            (self.has_texts, f"{_TEXTS}{self.name}.parquet"),
+            (self.has_documents, f"documents/{self.name}.parquet"),
+        ]
+        return [join(self.folder, name) for is_there, name in names if is_there]
 
 
 class KeyTable(NamedTuple):
@@ -135,7 +151,14 @@ def earlier_parts(folder: str, *, epoch: int) -> list[EarlierPart]:
     listed = _listed_files(_read_manifest(folder)[0])
     names = [name.removeprefix(_KEYS).removesuffix(".parquet") for name in listed if name.startswith(_KEYS)]
     return [
-        EarlierPart(folder, epoch, name, f"{_DROPPED}{name}.parquet" in listed, f"documents/{name}.parquet" in listed)
+        EarlierPart(
+            folder,
+            epoch,
+            name,
+            f"{_DROPPED}{name}.parquet" in listed,
+            f"documents/{name}.parquet" in listed,
+            f"{_TEXTS}{name}.parquet" in listed,
+        )
         for name in names
     ]
 
@@ -203,6 +226,13 @@ def write_dropped(folder: str, part_name: str, rows: Iterable[tuple[bytes, bytes
     columns = zip(*sorted(rows), strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, DROPPED_SCHEMA, strict=True)]
     return write_table(folder, f"{_DROPPED}{part_name}.parquet", pa.table(arrays, schema=DROPPED_SCHEMA))
+
+
+def write_texts(folder: str, part_name: str, rows: Iterable[tuple[bytes, str]]) -> FileEntry:
+    """Writes texts as they were compared, of documents of a part that were changed or dropped afterwards."""
+    columns = zip(*sorted(rows), strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, TEXT_SCHEMA, strict=True)]
+    return write_table(folder, f"{_TEXTS}{part_name}.parquet", pa.table(arrays, schema=TEXT_SCHEMA))
 
 
 def read_dropped_ids(part: EarlierPart) -> NDArray[np.uint64]:

@@ -87,12 +87,15 @@ class ReadShingles(beam.DoFn):
         if not routes.size:
             return
         routes = routes[distinct(routes["id"], routes["comparison"])]
-        wanted = np.ascontiguousarray(routes["id"])
-        for path in sorted(groups["paths"]):
+        wanted = np.unique(routes["id"])
+        for _, path in sorted(groups["paths"]):
+            found = [wanted[:0]]
             for ids, texts in read_texts(path, wanted):
+                found.append(ids["id"])
                 self._add(ids, texts, routes)
                 if self.n_bytes > MAX_SET_BYTES:
                     yield from self._take()
+            wanted = np.setdiff1d(wanted, np.concatenate(found))  # what was changed later is read once, as it was
 
     def finish_bundle(self) -> Iterator[Any]:
         yield from (windowed(element) for element in self._take())
@@ -156,14 +159,15 @@ class VerifyPairs(beam.DoFn):
 
 
 class ReadSampledTexts(beam.DoFn):
-    """(text source, its path) -> (half id, text) of the documents of the sample; only their row groups are read."""
+    """(text source, (rank, path)) -> (half id, (rank, text)) of the sample's documents; few row groups are read."""
 
     def process(self, element: Any, sample: Any) -> Iterator[Any]:
         edges = np.frombuffer(sample, EDGE)
         wanted = np.unique(np.concatenate([edges["a"]["id"], edges["b"]["id"]]))
         if wanted.size:
-            for ids, texts in read_texts(element[1], wanted):
-                yield from zip(ids["id"].tolist(), texts, strict=True)
+            rank, path = element[1]
+            for ids, texts in read_texts(path, wanted):
+                yield from ((one, (rank, text)) for one, text in zip(ids["id"].tolist(), texts, strict=True))
 
 
 class CheckSample(beam.DoFn):
@@ -173,7 +177,7 @@ class CheckSample(beam.DoFn):
         self.rules = rules
 
     def process(self, sample: bytes, texts: Any) -> Iterator[tuple[str, int]]:
-        by_id = dict(texts)
+        by_id = {one: text for one, (_, text) in sorted(texts, key=_rank_of, reverse=True)}
         edges = np.frombuffer(sample, EDGE)
         ids = zip(edges["a"]["id"].tolist(), edges["b"]["id"].tolist(), strict=True)
         pairs = [(a, b) for a, b in ids if a in by_id and b in by_id]
@@ -237,6 +241,10 @@ def edge_ids(edges: NDArray[Any]) -> tuple[list[bytes], list[bytes]]:
     second = join_halves(edges["b"]["id"], edges["b_low"])
     cut = range(0, len(first), 16)
     return [first[k : k + 16] for k in cut], [second[k : k + 16] for k in cut]
+
+
+def _rank_of(element: Any) -> int:
+    return int(element[1][0])
 
 
 def _parse_sets(blobs: Iterable[bytes]) -> Iterator[tuple[int, tuple[int, NDArray[np.uint32]]]]:

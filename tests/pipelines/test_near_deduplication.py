@@ -20,7 +20,7 @@ from corpora.near_duplicates import NearDuplicateRules, count_common, slow_simil
 from corpora.shingles import hash_ngrams, hash_words, shingle_sets
 from pipelines.commit import CommitRun, RunIdentity
 from pipelines.deduplication import LOSERS
-from pipelines.duplicates import RemoveDuplicates
+from pipelines.duplicates import KeepTexts, RemoveDuplicates
 from pipelines.near_state import fingerprints, open_earlier_runs
 from pipelines.running import run_pipeline
 from pipelines.select_stage import ENCODED, ReadCandidates, WriteParts
@@ -64,15 +64,16 @@ def run(
     against: Sequence[Path] = (),
     texts_per_file: int = 50,
     workers: int = 1,
-    options: Sequence[str] = (),
+    altered_later: Sequence[Text] = (),
 ) -> Outcome:
     """A whole run of selection over work files, committed: what a later run reads is really there."""
     for name in ("work", "documents", "rejected", "state"):
         (folder / name).mkdir(parents=True)
     files = write_files(folder / "work", texts, texts_per_file)
     earlier = open_earlier_runs([str(path) for path in against], rules)
-    execution = Execution(output=str(folder), workers=workers, beam_options=tuple(options))
-    run_pipeline(lambda pipeline: build(pipeline, folder, files, rules, earlier), execution)
+    altered = [("part-000", (text.document_id, text.text)) for text in altered_later]
+    execution = Execution(output=str(folder), workers=workers)
+    run_pipeline(lambda pipeline: build(pipeline, folder, files, rules, earlier, altered), execution)
     return read_outcome(folder, texts, against)
 
 
@@ -94,7 +95,9 @@ def as_document(text: Text, number: int) -> Document:
     )  # fmt: skip
 
 
-def build(pipeline: Any, folder: Path, files: list[Any], rules: SelectionRules, earlier: Any) -> None:
+def build(
+    pipeline: Any, folder: Path, files: list[Any], rules: SelectionRules, earlier: Any, altered: list[Any]
+) -> None:
     source = pipeline | "Files" >> beam.Create(files)
     read = source | beam.ParDo(ReadCandidates(rules.deduplication)).with_outputs(LOSERS, main="candidates")
     found = {"files": source, "candidates": read.candidates} | RemoveDuplicates(
@@ -111,7 +114,11 @@ def build(pipeline: Any, folder: Path, files: list[Any], rules: SelectionRules, 
         "parts": parts.summaries,
         "shards": pipeline | "Shards" >> beam.Create([]),
         "details": found.details,
-        "state": found.state,
+        "state": (
+            found.state,
+            pipeline | "Altered" >> beam.Create(altered) | KeepTexts(output=str(folder)),
+        )
+        | "All state" >> beam.Flatten(),
     }
     _ = written | CommitRun(
         folder=str(folder), identity=RunIdentity("test", {"folder": folder.name}), vocabulary=None, evaluation_index=""
@@ -340,6 +347,32 @@ def test_exact_duplicates_of_earlier_runs_are_found_with_near_duplicates_off(tmp
     third = run(tmp_path / "third", [Text(6, "four")], rules=rules, against=[first.folder, second.folder])
     assert third.losers == {6: ("duplicate_text", 5, None)}
     assert third.kept == set()
+
+
+def test_documents_are_compared_with_earlier_texts_as_they_were_before_decontamination(tmp_path: Path):
+    words = [prose(seed, 100) for seed in (1, 2, 3)]
+    texts = [Text(n, " ".join(words[n])) for n in range(3)]
+    first = run(tmp_path / "first", texts, altered_later=texts[:2])
+    path = first.folder / "documents" / "part-000.parquet"
+    table = pq.read_table(path)
+    cut = ["cut short" if n < 2 else text for n, text in enumerate(table["text"].to_pylist())]
+    pq.write_table(table.set_column(3, table.schema.field("text"), [cut]).slice(1), path)  # one cut away, one cut short
+    second = run(
+        tmp_path / "second", [Text(10 + n, altered(words[n], 0.02, n)) for n in range(3)], against=[first.folder]
+    )
+    assert {lost: kept for lost, (_, kept, _) in second.losers.items()} == {10: 0, 11: 1, 12: 2}
+    assert second.report["pairs_without_text"] == 0
+    assert second.report["precision_check"] == {"pairs": 3, "confirmed": 3}
+
+
+def test_an_earlier_document_whose_text_is_gone_is_not_compared_with(tmp_path: Path):
+    words = prose(1, 100)
+    first = run(tmp_path / "first", [Text(1, " ".join(words)), Text(2, " ".join(prose(2, 100)))])
+    path = first.folder / "documents" / "part-000.parquet"
+    pq.write_table(pq.read_table(path).slice(1), path)
+    second = run(tmp_path / "second", [Text(3, altered(words, 0.02, 1))], against=[first.folder])
+    assert second.kept == {3}
+    assert second.report["pairs_without_text"] == 1
 
 
 def digest_of(folder: Path) -> dict[str, str]:
