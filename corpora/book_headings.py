@@ -7,6 +7,7 @@ page, or coming back later as a line of their own.
 """
 
 import re
+from itertools import islice
 from typing import NamedTuple
 
 __all__ = ["RawBlock", "find_contents", "is_heading", "is_subheading", "split_blocks"]
@@ -150,7 +151,7 @@ def find_contents(blocks: list[RawBlock]) -> set[int]:
         for index, block in enumerate(blocks[:_UNNAMED_BLOCKS])
         if len(block.lines) >= _MIN_UNNAMED and not _is_long(block)
     ]
-    places = _places_of_lines(blocks) if named or unnamed else {}
+    places = _last_places(blocks) if named or unnamed else {}
     for index in named:
         if index not in found:
             found.update(range(index, _end_of_contents(blocks, index, places)))
@@ -158,21 +159,21 @@ def find_contents(blocks: list[RawBlock]) -> set[int]:
     return found
 
 
-def _is_unnamed(block: RawBlock, index: int, places: dict[str, list[int]]) -> bool:
+def _is_unnamed(block: RawBlock, index: int, places: dict[str, int]) -> bool:
     """Whether nearly all lines of a block without a heading come back as headings: a list that does not say so."""
     n_back = sum(_comes_back([line], index, places) for line in block.lines)
     return n_back >= 0.8 * len(block.lines)
 
 
-def _end_of_contents(blocks: list[RawBlock], index: int, places: dict[str, list[int]]) -> int:
+def _end_of_contents(blocks: list[RawBlock], index: int, places: dict[str, int]) -> int:
     """The block after the last entry; the block itself if it has no entry, and is a heading of something else."""
-    seen: list[str] = []  # lines, as `_bare` gives them
+    seen: dict[str, None] = {}  # lines, as `_bare` gives them, in their order
     first = blocks[index].lines[1:]
     if _PICTURES.match(_bare_of_signs(blocks[index].lines[0])):
         return _end_of_pictures(blocks, index)
     if first and not _is_list(first, index, places):
         return index
-    seen += filter(None, map(_bare, first))
+    seen |= dict.fromkeys(filter(None, map(_bare, first)))
     end = index + 1
     for place in range(index + 1, min(index + _MAX_CONTENTS_BLOCKS, len(blocks))):
         block = blocks[place]
@@ -182,7 +183,7 @@ def _end_of_contents(blocks: list[RawBlock], index: int, places: dict[str, list[
             break  # the next list
         if not _is_list(block.lines, place, places):
             break
-        seen += filter(None, map(_bare, block.lines))
+        seen |= dict.fromkeys(filter(None, map(_bare, block.lines)))
         end = place + 1
     return end if end > index + 1 or first else index
 
@@ -206,13 +207,13 @@ def _is_long(block: RawBlock) -> bool:
     return len(block.lines) >= 3 and 2 * sum(len(line) > _LONG_LINE for line in block.lines) > len(block.lines)
 
 
-def _begins_again(block: RawBlock, seen: list[str]) -> bool:
+def _begins_again(block: RawBlock, seen: dict[str, None]) -> bool:
     """Whether an entry comes again, or the title of one of the first: there the first chapter begins."""
-    first_titles = {_bare_title(line) for line in seen[:3]}
+    first_titles = {_bare_title(line) for line in islice(seen, 3)}
     return any(bare in seen or _bare_title(line) in first_titles for line in block.lines if (bare := _bare(line)))
 
 
-def _leaves_list(block: RawBlock, index: int, places: dict[str, list[int]]) -> bool:
+def _leaves_list(block: RawBlock, index: int, places: dict[str, int]) -> bool:
     """Whether the block is set apart, names no page and does not come back."""
     return (
         block.gap >= 2
@@ -221,7 +222,7 @@ def _leaves_list(block: RawBlock, index: int, places: dict[str, list[int]]) -> b
     )
 
 
-def _is_list(lines: list[str], index: int, places: dict[str, list[int]]) -> bool:
+def _is_list(lines: list[str], index: int, places: dict[str, int]) -> bool:
     """Whether the lines are one entry that ends in the number of a page, or most of them are entries."""
     if len(lines) <= _MAX_ENTRY_LINES and _ENDS_IN_PAGE.search(lines[-1][-_TAIL_CHARS:]):
         return True
@@ -236,14 +237,14 @@ def _is_list(lines: list[str], index: int, places: dict[str, list[int]]) -> bool
     return 2 * n_entries >= len(lines)
 
 
-def _comes_back(lines: list[str], index: int, places: dict[str, list[int]]) -> bool:
+def _comes_back(lines: list[str], index: int, places: dict[str, int]) -> bool:
     """Whether all lines stand in a later block, set apart, as lines of their own."""
-    return all(any(place > index for place in places.get(_bare_title(_bare(line)), ())) for line in lines)
+    return all(places.get(_bare_title(_bare(line)), -1) > index for line in lines)
 
 
-def _places_of_lines(blocks: list[RawBlock]) -> dict[str, list[int]]:
-    """In which small blocks that could be headings each line stands, and each of these blocks as a whole."""
-    places: dict[str, list[int]] = {}
+def _last_places(blocks: list[RawBlock]) -> dict[str, int]:
+    """The last of the small blocks that could be headings in which each line stands, or that it is as a whole."""
+    places: dict[str, int] = {}
     was_apart = False
     for index, block in enumerate(blocks):
         is_apart = block.gap >= 2
@@ -251,7 +252,7 @@ def _places_of_lines(blocks: list[RawBlock]) -> dict[str, list[int]]:
             for text in {*block.lines, " ".join(block.lines)}:
                 if bare := _bare(text):
                     for form in {bare, _bare_title(bare)}:
-                        places.setdefault(form, []).append(index)
+                        places[form] = index
         was_apart = is_apart
     return places
 

@@ -30,6 +30,7 @@ _FIRST_WORD = re.compile(r"\s*(\S+)")
 _ENDS_SENTENCE = re.compile(r"[.!?:…—][\"'”’»)\]_]*$|--[\"'”’]?$")
 _CAPITAL = re.compile(r"[\W_]*[A-ZÀ-ÖØ-Þ]")
 _SPACED = re.compile(r"\S\s{3,}\S")
+_WORD_CHARS = 40
 _PARTED = re.compile(r"([^\W\d_]+)-$")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 
@@ -90,6 +91,9 @@ def _split_lines(lines: list[str]) -> list[RawBlock]:
 
 
 def _without_ornaments(block: RawBlock) -> RawBlock:
+    """The block without lines of stars and dashes, and without the bars of a frame around it."""
+    if all(line.strip()[0] in "|+" and line[-1] in "|+" for line in block.lines):
+        block = RawBlock([line.strip()[1:-1].rstrip() for line in block.lines], block.gap)
     if all(_ORNAMENT.fullmatch(line) is None for line in block.lines):
         return block
     return RawBlock([line for line in block.lines if not _ORNAMENT.fullmatch(line)], block.gap)
@@ -110,8 +114,9 @@ def _prose_edge(lines: list[str], width: int) -> int | None:
     """The column that the block was wrapped at; None where its line breaks were chosen."""
     n_breaks = len(lines) - 1
     capitals = sum(bool(_CAPITAL.match(line)) for line in lines[1:]) / n_breaks
-    if capitals == 1 and all(line[0] == " " for line in lines) and _count_forced(lines, width + _SLACK) < n_breaks:
-        return None  # set apart, a capital on each line, and a next word that would have fitted
+    is_apart = capitals == 1 and all(line[0] == " " for line in lines)
+    if is_apart and (n_breaks >= 3 or _count_forced(lines, width + _SLACK) < n_breaks):
+        return None  # a capital on each of four lines, or on fewer after which a next word would have fitted
     if _count_forced(lines, width) >= _FULL * n_breaks:
         return width
     if sum(bool(_SPACED.search(line.strip())) for line in lines if "   " in line) * 2 > len(lines):
@@ -167,16 +172,17 @@ class _Joiner:
         self._words: frozenset[str] | None = None
 
     def join(self, lines: list[str]) -> str:
-        joined = " ".join(lines[0].split())
+        pieces = [" ".join(lines[0].split())]
         for line in lines[1:]:
-            piece = " ".join(line.split())
-            parted = _PARTED.search(joined[-40:]) if joined.endswith("-") else None
+            before, piece = pieces[-1], " ".join(line.split())
+            parted = _PARTED.search(before[-_WORD_CHARS:]) if before.endswith("-") else None
             if parted and piece[:1].isalpha():
-                joined = joined if self._keeps_hyphen(parted[1], piece) else joined[:-1]
-            elif not (joined.endswith(("--", "—")) and not joined.endswith((" --", " —"))):
-                joined += " "
-            joined += piece
-        return joined
+                if not self._keeps_hyphen(parted[1], piece):
+                    pieces[-1] = before[:-1]
+            elif not (before.endswith(("--", "—")) and not before.endswith((" --", " —"))):
+                pieces.append(" ")
+            pieces.append(piece)
+        return "".join(pieces)
 
     def _keeps_hyphen(self, first: str, piece: str) -> bool:
         found = _WORD.match(piece)

@@ -36,6 +36,9 @@ _GOLDEN = 0x9E3779B97F4A7C15
 _CHUNK_BYTES = 1 << 16  # its arrays of 8 bytes a byte stay in the processor's cache
 _MEMOISED_BYTES = 64  # longer runs hardly ever come again
 _WORD_BYTES = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyz_") | frozenset(range(0x80, 0x100))
+# Last bytes of quotes, dashes and dots, which end a word and combine with nothing. Nine tenths of what is not ASCII in
+# English is one of them, so they are blanked all at once.
+_IS_MARK = np.isin(np.arange(256), [mark.encode()[2] for mark in "‘’“”–—…"])
 _NON_WORD = re.compile(r"\W")
 
 
@@ -115,7 +118,16 @@ def shingle_sets(grams: HashedRuns) -> list[U32]:
     Of two texts of 1,000 words one in 4,000 pairs sees one accidental agreement in 32 bits, which moves J by .0005.
     """
     halves = (grams.hashes >> np.uint64(32)).astype(np.uint32)
-    return [np.unique(halves[a:b]) for a, b in zip(grams.starts[:-1], grams.starts[1:], strict=True)]
+    borders = zip(grams.starts[:-1].tolist(), grams.starts[1:].tolist(), strict=True)
+    return [_sorted_set(halves[a:b]) for a, b in borders]
+
+
+def _sorted_set(values: U32) -> U32:
+    """np.unique at a third of its cost, on so few values."""
+    ordered = np.sort(values)
+    is_new = np.ones(ordered.size, np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])
+    return ordered[is_new]
 
 
 def mix64(values: U64) -> U64:
@@ -145,7 +157,12 @@ def _normalise(texts: Sequence[str]) -> tuple[bytes, NDArray[np.int64]]:
     joined = b" " + b" ".join(encoded) + b" "
     borders = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum(np.fromiter((len(one) + 1 for one in encoded), np.int64, len(encoded)), out=borders[1:])
-    buffer = np.frombuffer(joined, np.uint8)
+    buffer = np.frombuffer(joined, np.uint8).copy()
+    leads = np.flatnonzero(buffer == 0xE2)  # a lead byte, so at least two bytes follow
+    leads = leads[(buffer[leads + 1] == 0x80) & _IS_MARK[buffer[leads + 2]]]
+    if leads.size:
+        buffer[leads] = buffer[leads + 1] = buffer[leads + 2] = ord(" ")
+        joined = buffer.tobytes()
     is_high = buffer >= 0x80
     begins = np.flatnonzero(is_high[1:] & ~is_high[:-1]) + 1
     if not begins.size:

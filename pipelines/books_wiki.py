@@ -33,7 +33,7 @@ def run_flags(flags: argparse.Namespace, beam_options: list[str]) -> None:
     execution = options.read_execution(flags, beam_options)
     kinds = {
         "books": InputKind(
-            settings=BookSettings(headings=flags.headings),
+            settings=BookSettings(headings=flags.headings, notes=flags.notes),
             read="corpora.book_files:read_books",
             process="corpora.books:process_book",
             versions="corpora.books:book_versions",
@@ -87,6 +87,9 @@ def make_parser() -> argparse.ArgumentParser:
     rules = parser.add_argument_group("rules")
     rules.add_argument("--headings", default="keep", choices=("keep", "drop"),
                        help="headings of chapters: keep as paragraphs of their own, or drop")  # fmt: skip
+    rules.add_argument("--notes", default="drop", choices=("drop", "keep"),
+                       help="footnotes and endnotes of books that are marked as such: drop, or keep where they"
+                            " stand")  # fmt: skip
     add_selection_flags(parser, near_duplicates="0.5:0.99")
     options.add_output_flags(parser)
     options.add_execution_flags(parser)

@@ -7,6 +7,7 @@ the order in which a runner delivers. Where an earlier run has a key, its docume
 """
 
 import hashlib
+import marshal
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -64,6 +65,17 @@ def make_candidate(
         _key(collapsed) if rules.by_text else b"",
         _key(collapsed[: rules.by_prefix_chars]) if rules.by_prefix_chars else b"",
     )
+
+
+def pack_candidates(candidates: Iterable[Any]) -> bytes:
+    """Candidates of one part as one element."""
+    return marshal.dumps([tuple(candidate) for candidate in candidates])
+
+
+def unpack_candidates(blobs: Iterable[bytes]) -> Iterator[Any]:
+    """The candidates of some such elements, as plain tuples."""
+    for blob in blobs:
+        yield from marshal.loads(blob)
 
 
 def keeper_order(candidate: Candidate) -> tuple[bool, str, int, bytes]:

@@ -16,7 +16,7 @@ from corpora.components import label_components, spanning_forest
 from corpora.duplicate_pairs import EDGE, choose_dropped, similarities
 from corpora.near_duplicates import NearDuplicateRules
 from corpora.shingles import mix64
-from pipelines.deduplication import Candidate, Loser
+from pipelines.deduplication import Candidate, Loser, unpack_candidates
 from pipelines.near_rows import PLACE, STATE, TALLY
 from pipelines.near_state import write_edges
 from pipelines.near_verification import edge_ids
@@ -141,11 +141,11 @@ class NameLosers(beam.DoFn):
 
 
 class DropLosers(beam.DoFn):
-    """(part name, its candidates and losers) -> candidates that are kept."""
+    """(part name, its packed candidates and losers) -> candidates that are kept."""
 
     def process(self, element: Any) -> Iterator[Any]:
         lost = {Loser(*loser).document_id for loser in element[1]["losers"]}
-        for candidate in element[1]["kept"]:
+        for candidate in unpack_candidates(element[1]["kept"]):
             if Candidate(*candidate).document_id not in lost:
                 yield candidate
 

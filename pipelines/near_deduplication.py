@@ -19,7 +19,7 @@ from apache_beam.transforms import combiners
 
 from corpora.duplicate_pairs import EDGE
 from corpora.near_duplicates import NearDuplicateRules
-from pipelines.deduplication import Candidate
+from pipelines.deduplication import Candidate, pack_candidates
 from pipelines.near_components import (
     ChooseDropped,
     DropLosers,
@@ -54,6 +54,8 @@ from pipelines.near_verification import (
 from pipelines.packed import unpack, windowed
 from pipelines.storage import join
 
+_MAX_PACKED = 50_000  # candidates that wait to be packed
+
 
 class NearDuplicates(NamedTuple):
     """Collections of what near-deduplication found."""
@@ -73,15 +75,13 @@ class RemoveNearDuplicates(beam.PTransform):
 
     def expand(self, collections: Any) -> Any:  # Beam takes annotations for element types
         files, kept = collections["files"], collections["kept"]
-        rows = self._make_rows(files, kept)
+        packed = kept | "Pack candidates" >> beam.ParDo(_PackCandidates())
+        rows = self._make_rows(files, packed)
         pairs = self._find_pairs(rows.main)
         verified = self._verify(files, rows.places, pairs)
         chosen = self._choose(verified.edges, rows.places)
         survivors = (
-            {
-                "kept": kept | "Key candidates by part" >> beam.Map(_by_part),
-                "losers": chosen.losers,
-            }
+            {"kept": packed, "losers": chosen.losers}
             | "Bring candidates and losers together" >> beam.CoGroupByKey()
             | "Drop near-duplicates" >> beam.ParDo(DropLosers())
         )
@@ -89,12 +89,11 @@ class RemoveNearDuplicates(beam.PTransform):
         state = (*rows.state, *chosen.state) | "All state of near-duplicates" >> beam.Flatten()
         return NearDuplicates(survivors, chosen.losers, self._report(tallies, pairs.largest), state)
 
-    def _make_rows(self, files: Any, kept: Any) -> "_Rows":
+    def _make_rows(self, files: Any, packed: Any) -> "_Rows":
         """Keys of all documents, of this run and of the earlier ones."""
-        packed = kept | "Pack kept ids" >> beam.ParDo(_PackIds())
         made = (
             {"files": files, "kept": packed}
-            | "Bring files and kept ids together" >> beam.CoGroupByKey()
+            | "Bring files and candidates together" >> beam.CoGroupByKey()
             | "Make keys"
             >> beam.ParDo(MakeRows(self.rules, output=self.output, epoch=len(self.earlier))).with_outputs(
                 PLACES, STATE, TALLY, main="rows"
@@ -232,19 +231,25 @@ class _Chosen(NamedTuple):
     tallies: tuple[Any, ...]
 
 
-class _PackIds(beam.DoFn):
-    """Candidates -> (part name, their ids one after the other)."""
+class _PackCandidates(beam.DoFn):
+    """Candidates -> (part name, many of them in one element), which costs a fraction of many elements."""
 
     def start_bundle(self) -> None:
-        self.ids: dict[str, bytearray] = {}
+        self.candidates: dict[str, list[Any]] = {}
+        self.n_waiting = 0
 
-    def process(self, element: Any) -> None:
-        candidate = Candidate(*element)
-        self.ids.setdefault(candidate.part_name, bytearray()).extend(candidate.document_id)
+    def process(self, element: Any) -> Iterator[Any]:
+        self.candidates.setdefault(Candidate(*element).part_name, []).append(element)
+        self.n_waiting += 1
+        if self.n_waiting >= _MAX_PACKED:
+            yield from self._take()
 
     def finish_bundle(self) -> Iterator[Any]:
-        for part_name, ids in sorted(self.ids.items()):
-            yield windowed((part_name, bytes(ids)))
+        yield from (windowed(element) for element in self._take())
+
+    def _take(self) -> Iterator[Any]:
+        yield from ((name, pack_candidates(many)) for name, many in sorted(self.candidates.items()))
+        self.candidates, self.n_waiting = {}, 0
 
 
 class _LargestBuckets(beam.CombineFn):
@@ -260,10 +265,6 @@ class _LargestBuckets(beam.CombineFn):
 
     def extract_output(self, accumulator: list[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
         return accumulator
-
-
-def _by_part(element: Any) -> tuple[str, Any]:
-    return Candidate(*element).part_name, element
 
 
 def _path_of_file(element: Any) -> tuple[str, str]:

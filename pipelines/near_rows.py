@@ -29,6 +29,7 @@ from corpora.duplicate_pairs import (
 from corpora.near_duplicates import NearDuplicateRules, chance_of_comparison
 from corpora.shingles import HashedRuns, hash_ngrams, hash_words, mix64
 from corpora.sketches import make_keys, make_sketches
+from pipelines.deduplication import unpack_candidates
 from pipelines.near_state import EarlierPart, KeyTable, read_dropped_ids, read_keys, write_keys
 from pipelines.packed import PackedRows, id_partition, top_bits, unpack, windowed
 from pipelines.work_files import read_groups
@@ -51,7 +52,7 @@ CHANCE_UNIT = 1 << 40  # chances are added up as whole numbers, whose sum does n
 
 
 class MakeRows(beam.DoFn):
-    """(part name, its work files and the ids kept so far) -> (partition of keys, packed ROW), and the side outputs."""
+    """(part name, its work files and the candidates kept so far) -> (partition of keys, packed ROW), and more aside."""
 
     def __init__(self, rules: NearDuplicateRules, *, output: str, epoch: int) -> None:
         self.rules, self.output, self.epoch = rules, output, epoch
@@ -62,7 +63,7 @@ class MakeRows(beam.DoFn):
 
     def process(self, element: Any) -> Iterator[Any]:
         part_name, groups = element
-        kept = _id_array(groups["kept"])
+        kept = pa.array([candidate[1] for candidate in unpack_candidates(groups["kept"])], pa.binary(16))
         tables, places = [], []
         for _, path, _ in sorted(groups["files"]):
             for batch in _read_batches(path, kept):
@@ -271,12 +272,6 @@ def _read_batches(path: str, kept: pa.Array) -> Iterator[pa.Table]:
         documents = table.filter(wanted).combine_chunks()
         for start in range(0, documents.num_rows, BATCH_TEXTS):
             yield documents.slice(start, BATCH_TEXTS)
-
-
-def _id_array(blobs: Any) -> pa.Array:
-    """Packed ids of 16 bytes as an Arrow array."""
-    joined = b"".join(blobs)
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(joined) // 16, [None, pa.py_buffer(joined)])
 
 
 def _id_bytes(column: pa.ChunkedArray) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ Only the documents that occur in a pair are read again, 13 to 23 of 100, and eac
 to where it is compared. A pair is accepted if and only if J > threshold, in whole numbers.
 """
 
+import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -32,7 +33,7 @@ SAMPLE = "sample"  # packed EDGE with the smallest hashes, for the check by othe
 SAMPLED_PAIRS = 200
 SIMILARITY_STEPS = 20  # of the histogram, .05 each
 MAX_SET_BYTES = 32 << 20  # shingles gathered before they are sent on
-_HEADER = np.dtype([("id", "<u8"), ("low", "<u8"), ("n", "<u4")])
+_HEADER = struct.Struct("<QQI")  # halves of the id, number of shingles
 _TEXT_BATCH = 64
 
 
@@ -101,11 +102,10 @@ class ReadShingles(beam.DoFn):
         grams = hash_ngrams(hash_words(texts), self.rules.shingle_words, short_texts=True)
         begins = np.searchsorted(routes["id"], ids["id"]).tolist()
         ends = np.searchsorted(routes["id"], ids["id"], side="right").tolist()
-        header = np.empty(1, _HEADER)
-        for place, shingles, begin, end in zip(ids, shingle_sets(grams), begins, ends, strict=True):
-            header["id"], header["low"], header["n"] = place["id"], place["low"], shingles.size
-            blob = header.tobytes() + shingles.tobytes()
-            for comparison in routes["comparison"][begin:end].tolist():
+        comparisons = routes["comparison"].tolist()
+        for (high, low), shingles, begin, end in zip(ids.tolist(), shingle_sets(grams), begins, ends, strict=True):
+            blob = _HEADER.pack(high, low, shingles.size) + shingles.tobytes()
+            for comparison in comparisons[begin:end]:
                 self.sets.setdefault(comparison, []).append(blob)
                 self.n_bytes += len(blob)
         self.n_read += len(texts)
@@ -187,18 +187,21 @@ class CheckSample(beam.DoFn):
 
 def measure_pairs(pairs: NDArray[Any], sets: dict[int, tuple[int, NDArray[np.uint32]]]) -> NDArray[Any]:
     """EDGE of each pair of which both sets are at hand."""
-    edges = np.empty(pairs.size, EDGE)
-    edges["a"], edges["b"] = pairs["a"], pairs["b"]
-    is_measured = np.zeros(pairs.size, np.bool_)
+    measured = []
     ids = zip(pairs["a"]["id"].tolist(), pairs["b"]["id"].tolist(), strict=True)
     for k, (a, b) in enumerate(ids):
         one, other = sets.get(a), sets.get(b)
         if one is not None and other is not None:
-            common = count_common(one[1], other[1])
-            edges["a_low"][k], edges["b_low"][k] = one[0], other[0]
-            edges["common"][k], edges["sizes"][k] = common, one[1].size + other[1].size
-            is_measured[k] = True
-    return edges[is_measured]
+            n_common = count_common(one[1], other[1])
+            measured.append((k, one[0], other[0], n_common, one[1].size + other[1].size))
+    edges = np.empty(len(measured), EDGE)
+    if measured:
+        places, a_low, b_low, common, sizes = zip(*measured, strict=True)
+        of = pairs[list(places)]
+        edges["a"], edges["b"] = of["a"], of["b"]
+        edges["a_low"], edges["b_low"] = np.array(a_low, np.uint64), np.array(b_low, np.uint64)
+        edges["common"], edges["sizes"] = common, sizes
+    return edges
 
 
 def smallest_hashes(edges: NDArray[Any]) -> NDArray[Any]:
@@ -241,8 +244,7 @@ def _parse_sets(blobs: Iterable[bytes]) -> Iterator[tuple[int, tuple[int, NDArra
     for blob in blobs:
         offset = 0
         while offset < len(blob):
-            header = np.frombuffer(blob, _HEADER, 1, offset)
-            offset += _HEADER.itemsize
-            n = int(header["n"][0])
-            yield int(header["id"][0]), (int(header["low"][0]), np.frombuffer(blob, np.uint32, n, offset))
+            high, low, n = _HEADER.unpack_from(blob, offset)
+            offset += _HEADER.size
+            yield high, (low, np.frombuffer(blob, np.uint32, n, offset))
             offset += 4 * n

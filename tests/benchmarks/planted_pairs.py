@@ -1,8 +1,8 @@
 """Documents to measure near-deduplication on: real sentences in the background, and planted pairs of known similarity.
 
-Sentences come from the shared books; a document is some of them, drawn at random, so that documents share
-sentences, names and phrases as real ones do. Some documents get a copy in which words are replaced, inserted or removed,
-at places and in numbers that spread the Jaccard similarity from .2 to 1. All of it is a function of the seed.
+Sentences come from the shared books; a document is some of them, drawn at random, so that documents share sentences,
+names and phrases as real ones do. Some documents get a copy in which words are replaced, inserted or removed, at places
+and in numbers that spread the Jaccard similarity from .2 to 1. All of it is a function of the seed.
 """
 
 import gzip
@@ -29,7 +29,7 @@ class Planted(NamedTuple):
 
 def load_sentences(data: Path) -> list[str]:
     """Sentences of the shared books, each once."""
-    texts = [gzip.open(path, "rt", encoding="utf-8", errors="replace").read() for path in _books(data)]
+    texts = [gzip.decompress(path.read_bytes()).decode("utf-8", "replace") for path in _books(data)]
     found = dict.fromkeys(" ".join(one.split()) for text in texts for one in _SENTENCE.findall(text))
     return list(found)
 

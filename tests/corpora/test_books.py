@@ -70,6 +70,20 @@ def test_verse_stays_line_by_line() -> None:
     assert kinds(PROSE + "\n" + flush + "\n" + MORE)[1] == (VERSE, lines)
 
 
+def test_a_frame_around_lines_goes() -> None:
+    frame = "  +------------------+\n  | Lost: one key.   |\n  | Ask for Ada.     |\n  +------------------+\n"
+    assert kinds(PROSE + "\n" + frame + "\n" + MORE)[1] == (VERSE, "Lost: one key.\nAsk for Ada.")
+
+
+def test_long_lines_with_a_capital_each_are_verse_where_they_are_set_apart() -> None:
+    lines = [
+        f"And {word} was the evening that the cats came down the hill to dine"
+        for word in ("wet", "dark", "cold", "old")
+    ]
+    verse = "\n".join("     " + line for line in lines)
+    assert kinds(f"{PROSE}\n{verse}\n\n{MORE}")[1] == (VERSE, "\n".join(lines))
+
+
 def test_a_letter_set_narrower_is_prose_and_its_signature_a_line() -> None:
     letter = """\
      My dear Ada, I write to you in some

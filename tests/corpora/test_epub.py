@@ -206,6 +206,7 @@ def test_what_is_not_in_the_reading_order_is_left_out() -> None:
     assert found.gaps == 0
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_chapter_that_cannot_be_read_is_counted() -> None:
     missing = book(CHAPTERS, opf=package({**dict.fromkeys(CHAPTERS, ""), "gone.xhtml": ""}))
     unlisted = book(CHAPTERS, opf=package(dict.fromkeys(CHAPTERS, ""), spine=['idref="i0"', 'idref="x"', 'idref="i2"']))

@@ -14,7 +14,7 @@ MASK = (1 << 64) - 1
 # Letters of several scripts, what folds into two letters, accents on their own, lone surrogates, and what ends words.
 ODD = st.text(
     st.sampled_from("abZ9_ \n.-'<=")
-    | st.sampled_from("éÉßİﬁΣς̸́̈ⅷ①ＡＢ日本語ก็ำㅎ가ⓐ™½\u2028\xa0\x00\ud800😀")
+    | st.sampled_from("é’“…—éÉßİﬁΣς̸́̈ⅷ①ＡＢ日本語ก็ำㅎ가ⓐ™½\u2028\xa0\x00\ud800😀")
     | st.characters(),
     max_size=40,
 )

@@ -79,15 +79,15 @@ def test_a_page_is_copied_as_it_was_stored_and_every_url_has_its_outcome(crawl: 
 
 
 def test_from_a_web_server_the_bytes_are_the_same_and_no_more_is_asked_for(crawl: Path, tmp_path: Path, site):
-    site.files["/root/whirlwind.warc.gz"] = (crawl / "whirlwind.warc.gz").read_bytes()
+    site.files["/archive/whirlwind.warc.gz"] = (crawl / "whirlwind.warc.gz").read_bytes()
     site.files["/index.cdxj.gz"] = gzip.compress((crawl / "index.cdxj").read_bytes(), mtime=0)
-    site.faults["/root/whirlwind.warc.gz"].extend(["status 503", "drop 1000"])
-    for output, index, root in ((tmp_path / "web", f"{site.url}/index.cdxj.gz", f"{site.url}/root"),
+    site.faults["/archive/whirlwind.warc.gz"].extend(["status 503", "drop 1000"])
+    for output, index, root in ((tmp_path / "web", f"{site.url}/index.cdxj.gz", f"{site.url}/archive"),
                                 (tmp_path / "disk", crawl / "index.cdxj", crawl)):  # fmt: skip
         make_list(output, [ESCOPETE])
         inputs = resolve_inputs(inputs=[str(index)], list_endings=())
         run_common_crawl(Execution(output=str(output), progress=False), inputs, crawl_root=str(root))
-    asked = [request.range for request in site.requests if request.target == "/root/whirlwind.warc.gz"]
+    asked = [request.range for request in site.requests if request.target == "/archive/whirlwind.warc.gz"]
     assert asked == ["bytes=1023-18373"] * 3
     assert outcomes(tmp_path / "web") == outcomes(tmp_path / "disk")
     archives = [next((tmp_path / name / "fetched").glob("*.warc.gz")).read_bytes() for name in ("web", "disk")]
