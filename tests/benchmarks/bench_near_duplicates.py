@@ -9,8 +9,8 @@ lines. It may need another Python, with `datatrove orjson spacy xxhash<4` (it ha
 A planted pair counts as found when at least one of the two is gone. Processor seconds are what counts; on a busy
 machine they too are inflated.
 
-Exit code 1 when recall at J .50-.55 is below .99 by more than chance, or above .7 below 1, or a pair with J <= .5 was accepted, or the
-processor speed at 100,000 documents or more is below the floor.
+Exit code 1 when recall at J .50-.55 is below .99 by more than chance, or above .7 below 1, or a pair with J <= .5 was
+accepted, or the processor speed at 100,000 documents or more is below the floor.
 """
 
 import argparse
