@@ -32,7 +32,7 @@ from pipelines.storage import open_read
 SAMPLE = "sample"  # packed EDGE with the smallest hashes, for the check by other code
 SAMPLED_PAIRS = 200
 SIMILARITY_STEPS = 20  # of the histogram, .05 each
-MAX_SET_BYTES = 32 << 20  # shingles gathered before they are sent on
+MAX_SET_BYTES = 8 << 20  # shingles gathered before they are sent on
 _HEADER = struct.Struct("<QQI")  # halves of the id, number of shingles
 _TEXT_BATCH = 64
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 __all__ = ["PackedRows", "id_partition", "partition_key", "top_bits", "unpack", "windowed"]
 
-MAX_BYTES = 32 << 20  # gathered before they are handed out
+MAX_BYTES = 8 << 20  # gathered before they are handed out
 
 
 class PackedRows:
