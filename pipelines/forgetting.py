@@ -40,6 +40,7 @@ from pipelines.storage import HashingWriter, join, write_atomically
 # Sketches of texts, by which later runs find near-duplicates. A sketch is of no use without its text, to which every
 # pair is compared; exact keys, hashes too, stay: they keep the very document from coming back in a later run.
 SKETCHES = "state/keys-"
+TEXTS = "state/texts-"  # of documents that decontamination changed or dropped
 FORGOTTEN_PART = "rejected/part-forgotten.parquet"  # of a run that keeps no documents, so has no parts to go by
 _FOLDERS = ("documents", "rejected", "shards", "state")
 _REJECT_ORDER = [("offset", "ascending"), ("document_id", "ascending")]
@@ -205,9 +206,9 @@ def _rewrite_shard(run: RunFolder, shard: ShardEntry, survey: Survey, staging: P
 
 
 def _rewrite_state(run: RunFolder, entry: FileEntry, survey: Survey, staging: Path) -> FileEntry:
-    """A file of state, without the sketches of the documents where it holds any."""
-    ids = pa.array(sorted(survey.ids), pa.binary(16))
-    if not entry.name.startswith(SKETCHES) or not _holds(run.path, entry, ids):
+    """A file of state, without the sketches and texts of the documents, and of their rejected kin, where it has any."""
+    ids = pa.array(sorted(survey.ids | survey.emptied), pa.binary(16))
+    if not entry.name.startswith((SKETCHES, TEXTS)) or not _holds(run.path, entry, ids):
         return entry
     table = pa.concat_tables(read_tables(run.path, entry, ()))
     stay = table.filter(pc.invert(pc.is_in(table["document_id"], ids)))

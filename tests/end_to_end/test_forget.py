@@ -114,3 +114,23 @@ def test_no_run_of_the_pipeline_brings_it_back(
     refused = command("beam", "run", "pipelines/ccnews.py", *flags, "--overwrite", status=2)
     assert "--overwrite would bring them back" in refused.stderr
     assert digest(forgotten) == before
+
+
+def test_what_was_kept_aside_of_a_forgotten_text_goes_too(
+    reference_run: Path, command: Callable, sample: str, tmp_path: Path
+):
+    """A text that decontamination cut is kept under state/ as it was, for later runs to compare with."""
+    page = max(rows_of(reference_run, "documents"), key=lambda row: len(str(row["text"])))
+    leaked = " ".join(str(page["text"]).split()[10:40])
+    (tmp_path / "eval" / "SQuAD").mkdir(parents=True)
+    sets = {"version": "1.1", "data": [{"title": "", "paragraphs": [{"context": leaked, "qas": []}]}]}
+    (tmp_path / "eval" / "SQuAD" / "dev-v1.1.json").write_text(json.dumps(sets))
+    run = tmp_path / "out"
+    rules = ["--decontaminate", f"{tmp_path / 'eval'}:cut", "--near-duplicates", "0.5:0.99"]
+    command("beam", "run", "pipelines/ccnews.py", "--input", sample, "--output", run, *rules)
+    kept_aside = {row["document_id"] for row in rows_of(run, "state") if "text" in row}
+    assert page["document_id"] in kept_aside
+    command("prep-shards", "forget", run, "--document-id", page["document_id"].hex())
+    mine = [row for row in rows_of(run, "state") if row.get("document_id") == page["document_id"]]
+    assert {"text", "keys"} & {name for row in mine for name in row} == set()  # exact keys, hashes, stay
+    command("inspect-shards", "verify", run)
