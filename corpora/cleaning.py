@@ -86,11 +86,14 @@ def normalise_text(text: str) -> str:
     >>> normalise_text("Cafe\\u0301\\xa0au  lait\\r\\n\\nAdvertisement â€œ")
     'Café au lait\\nAdvertisement â€œ'
     """
-    lines = (
-        _SPACES.sub(" ", unicodedata.normalize("NFC", _INVISIBLE.sub("", line))).strip(" ")
-        for line in _LINE_BREAKS.sub("\n", text).split("\n")
-    )
+    lines = (_normalise_line(line) for line in _LINE_BREAKS.sub("\n", text).split("\n"))
     return "\n".join(line for line in lines if line)
+
+
+def _normalise_line(line: str) -> str:
+    if not _PLAIN.fullmatch(line):
+        line = unicodedata.normalize("NFC", _INVISIBLE.sub("", line))
+    return _SPACES.sub(" ", line).strip(" ")
 
 
 def is_boilerplate(line: str) -> bool:

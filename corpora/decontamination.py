@@ -31,7 +31,7 @@ __all__ = ["MODES", "Cleaned", "DecontaminationRules", "Passage", "TaskCounts", 
            "find_passages"]  # fmt: skip
 
 MODES = ("mark", "cut", "drop")
-_BATCH = 128  # texts hashed at once: their arrays fit the processor's cache
+_BATCH_CHARS = 400_000  # of texts hashed at once: their arrays stay small, whether they are pages or books
 _SHOWN_CHARS = 200
 _MAX_SPACE_CHARS = 40  # how far white space is looked for: longer than words are
 _SPACES = re.compile(r"\s+")
@@ -65,8 +65,8 @@ def clean_texts(
     texts: Sequence[str], languages: Sequence[str], index: ContaminationIndex, rules: DecontaminationRules
 ) -> Iterator[Cleaned]:
     """One verdict for each text, in order."""
-    for first in range(0, len(texts), _BATCH):
-        batch = texts[first : first + _BATCH]
+    for first, last in _find_batches(texts):
+        batch = texts[first:last]
         hits = find_hits(index, batch)
         for number, text in enumerate(batch):
             passages = find_passages(text, index, hits[number]) if number in hits else []
@@ -74,6 +74,18 @@ def clean_texts(
                 yield _clean(text, languages[first + number], passages, index, rules)
             else:
                 yield Cleaned(text)
+
+
+def _find_batches(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Consecutive texts, [first, last), of about a batch's characters; a longer text is a batch of its own."""
+    first, n_chars = 0, 0
+    for number, text in enumerate(texts):
+        if number > first and n_chars + len(text) > _BATCH_CHARS:
+            yield first, number
+            first, n_chars = number, 0
+        n_chars += len(text)
+    if first < len(texts):
+        yield first, len(texts)
 
 
 def find_passages(text: str, index: ContaminationIndex, hits: Hits) -> list[Passage]:

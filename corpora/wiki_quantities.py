@@ -71,8 +71,12 @@ def _chemical(call: Call) -> str | None:
     return "".join(to_superscript(part) if _CHARGE.fullmatch(part) else part for part in parts) or None
 
 
+_LOWERED = re.compile(r"_\{([^{}]*)\}")
+
+
 def _equation(call: Call) -> str | None:
-    text = call.first(1)
+    """`{{chem2|C_{n}H_{2n+2}}}`: a formula written in one piece."""
+    text = _LOWERED.sub(r"\1", call.first(1))
     return text.replace("<->", "⇌").replace("->", "→").replace("<-", "←") or None
 
 

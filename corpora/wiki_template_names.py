@@ -91,7 +91,7 @@ CHARACTERS: dict[str, str] = {
     "!": "|", "=": "=", "pipe": "|", "*": "*", "asterisk": "*", "colon": ":", "number sign": "#", "hash": "#",
     "(": "{", ")": "}", "\\": " / ", "/": " / ", "minus": "−", "plus": "+", "times": "×", "x": "×", "okina": "ʻ",
     "hamza": "ʾ", "ayin": "ʿ", "&": "&", "ampersand": "&", "prime": "′", "pprime": "″", "half": "1/2", "degree": "°",
-    "deg": "°", "dagger": "†", "yen": "¥", "euro sign": "€", "as written": "[sic]",
+    "deg": "°", "dagger": "†", "eqm": "⇌", "yen": "¥", "euro sign": "€", "as written": "[sic]",
 }  # fmt: skip
 
 # Templates that show one of their parameters: which.
@@ -105,7 +105,7 @@ SHOWN: dict[str, int] = {
             wikilink|link if exists|linkless exists|nolink|delink|overline|underline|u|uline|strike|highlight
             citation needed span|clarify span|dubious span|cn-span|text|plain text|angle|serif|sans-serif|font|noprint
             proper name|as is|longitem|math italic|italic|italics|bold|bolditalic|no italic|title case|hebrew|heb|urdu
-            not typo|tq
+            not typo|tq|midsize|24hlm
             """
         ),
         1,
@@ -132,7 +132,7 @@ BLOCKS = _names(
     "quote|blockquote|cquote|quotation|bquote|block quote|poemquote|poem quote|bq|text quote|verse translation"
 )
 BRACKETED = {
-    **dict.fromkeys(_names("angbr|angle bracket|angular brackets|grapheme"), "⟨{}⟩"),
+    **dict.fromkeys(_names("angbr|angbr ipa|angle bracket|angular brackets|grapheme"), "⟨{}⟩"),
     **dict.fromkeys(_names("ipaslink|phoneme"), "/{}/"),
     "ipablink": "[{}]",
     "char": "{}",

@@ -69,6 +69,7 @@ _EXTERNAL = re.compile(
 _EXTERNAL_OPENING = re.compile(r"\[(?:(?:https?|ftp|sftp|irc|news|gopher):)?//[^\s\[\]]*[ \t]?", re.IGNORECASE)
 # What may be left of markup that was never closed; a space, so that nothing new meets.
 _LEFTOVERS = re.compile(r"\[\[+|\]\]+|\{\{+|\}\}+|\{\|+|\|+\}|''+")
+_MAY_BE_LEFT = re.compile(r"[\[\]{}']{2}|[{|}]")
 _HEADING = re.compile(r"(={1,6})(.*?)\1[\s\x01-\x03]*$")
 _PARAMETER_LINE = re.compile(r"[|]|!(?:!|\s*(?:scope|style|colspan|rowspan|align|width)\s*=|\s)")
 _PIECE_OF_FILE = re.compile(r"(?:File|Image):[^|]*\.\w{3,4}\s*\||(?:thumb|thumbnail|frame)\s*\|", re.IGNORECASE)
@@ -186,8 +187,9 @@ _DROPPED = re.compile(
     r"(?:\b(?:pronounced|pronunciation)(?: as)?:?)?[ ,;:]*[\x01-\x03](?:[ ,;:\x01-\x03]|(?:or|and) (?=[\x01-\x03]))*"
 )
 _EMPTY_BRACKETS = re.compile(r" (?:\([ ,;:/–-]*\)|\[[ ,;:]*\])")  # after a space: "main()" is a name
-_SPACES = re.compile(r"[ \t\xa0\u2009\u202f]{2,}")
-_SPACE_BEFORE = re.compile(r" +(?=[,;.)](?:\s|$))|(?<=\() +")
+_SPACES = re.compile(r"[ \t\u2009\u202f]{2,}")
+_OPEN_SPACE = re.compile(r" [,;.)]|[(\[](?:[ )\]]|[,;:/–-]+[)\]])")
+_SPACE_BEFORE = re.compile(r" +(?=[,;.)][,;.)]?(?:\s|$))|(?<=\() +")
 
 
 def _finish_paragraph(text: str) -> tuple[str, int]:
@@ -196,14 +198,16 @@ def _finish_paragraph(text: str) -> tuple[str, int]:
     text = _MAGIC_WORD.sub("", text) if "__" in text else text
     if "[" in text:
         text = _EXTERNAL_OPENING.sub("", _EXTERNAL.sub(r"\1", text))
-    text = _LEFTOVERS.sub(" ", text)
+    if _MAY_BE_LEFT.search(text):
+        text = _LEFTOVERS.sub(" ", text)
     if _PIECE_OF_FILE.match(text.lstrip(_NOT_SHOWN + " ")):
         return "", 0
     text = _tidy(text)
     if "&" in text:
         text = CONTROLS.sub("", html.unescape(text)).replace("\n", " ")
-    text = _SPACES.sub(" ", text).strip()
-    text = _SPACE_BEFORE.sub("", _EMPTY_BRACKETS.sub("", text) if "(" in text or "[" in text else text)
+    text = _SPACES.sub(" ", text.replace("\xa0", " ")).strip()
+    if _OPEN_SPACE.search(text):
+        text = _SPACE_BEFORE.sub("", _EMPTY_BRACKETS.sub("", text))
     return (text, gaps) if any(char.isalnum() for char in text) else ("", 0)
 
 

@@ -82,12 +82,20 @@ class _Matcher:
             self.open(place, place + 2, kind)
 
     def close_run(self, start: int, end: int, kind: int) -> None:
+        if end - start == 3 and self._holds_open_brace(start, kind):
+            start += 1  # "{{chem2|H_{2}}}": the first one closes "{"
         end -= (end - start) % 2
         last = min(end, start + 2 * max(1, len(self.stack)))
         for place in range(start, last, 2):
             self.close(place, place + 2, kind)
         if last < end:
             self.add(last, end, kind, opens=False)
+
+    def _holds_open_brace(self, position: int, kind: int) -> bool:
+        if kind != TEMPLATE or not self.stack or self.found.kinds[self.stack[-1]] != TEMPLATE:
+            return False
+        content = self.text[self.found.ends[self.stack[-1]] : position]
+        return content.count("{") > content.count("}")
 
     def end_paragraph(self, *, at_heading: bool) -> None:
         """Gives up what cannot reach beyond an empty line, or a heading. Tables hold both."""

@@ -10,7 +10,7 @@ from inspection.errors import NotFoundError
 from inspection.lookup import Record
 
 CRAWL_ENDINGS = (".warc", ".arc", ".wet", ".warc.gz", ".arc.gz", ".wet.gz")
-DUMP_ENDINGS = (".xml", ".xml.gz", ".xml.bz2")
+DUMP_ENDINGS = (".xml", ".xml.gz", ".bz2")  # parts of dumps end in .xml-p1p41242.bz2
 BOOK_ENDINGS = (".txt", ".txt.gz", ".epub")
 # Who reads the records of a file; imported when needed, since most look at runs where no input is ever read again.
 _READERS = {

@@ -19,7 +19,8 @@ from pipelines.selection_flags import add_selection_flags, read_selection
 from pipelines.settings import InputKind, RunSettings
 
 BOOK_ENDINGS = (".txt", ".txt.gz", ".epub")
-DUMP_ENDINGS = (".xml", ".xml.gz", ".xml.bz2")
+DUMP_ENDINGS = (".xml", ".xml.gz", ".bz2")  # parts of dumps end in .xml-p1p41242.bz2
+NO_DUMP = "-multistream-index"  # lies beside the dump and lists its streams
 
 
 def run(argv: list[str] | None = None) -> int:
@@ -67,7 +68,7 @@ def find_inputs(dumps: Sequence[str], books: Sequence[str]) -> list[InputFile]:
     found = []
     for kind, named, endings in (("books", books, BOOK_ENDINGS), ("wikipedia", dumps, DUMP_ENDINGS)):
         files = resolve_inputs(inputs=named, folder_endings=endings, list_endings=()) if named else []
-        found += [file._replace(name=f"{kind}/{file.name}") for file in files]
+        found += [file._replace(name=f"{kind}/{file.name}") for file in files if NO_DUMP not in file.name]
     return found
 
 

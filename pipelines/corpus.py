@@ -18,6 +18,7 @@ from bpe.vocabulary import load_vocabulary
 from pipelines.choosing import ChooseDocuments
 from pipelines.command import print_lines
 from pipelines.commit import CommitRun, RunIdentity, VocabularyCopy
+from pipelines.duplicates import KeepTexts
 from pipelines.extract_stage import INPUTS, ExtractSplits, PlanSplits, ReadInputList
 from pipelines.inputs import InputFile, write_input_list
 from pipelines.progress import ProgressDisplay
@@ -32,7 +33,7 @@ from pipelines.runs import (
     read_committed,
     work_folder_of,
 )
-from pipelines.select_stage import ENCODED, WriteParts
+from pipelines.select_stage import ALTERED, ENCODED, WriteParts
 from pipelines.settings import ANY_KIND, Execution, RunSettings, kind_of
 from pipelines.sharding import WriteShards, count_shards
 from pipelines.storage import join
@@ -71,6 +72,46 @@ def build(
     evaluation_index: str,
 ) -> None:
     """The job's graph, of one size however large the input is; `n_files` are those of each kind."""
+    planned, files = extract(pipeline, settings, execution, input_list, n_files)
+    chosen = files | "Choose documents" >> ChooseDocuments(settings, execution)
+    counts = beam.pvalue.AsSingleton(
+        chosen.kept
+        | "Measure kept text" >> beam.Map(_text_bytes)
+        | "Sum kept text" >> beam.CombineGlobally(sum)
+        | "Count shards" >> beam.Map(count_shards, settings.shards)
+    )
+    writer = WriteParts(
+        folder=execution.output,
+        rules=settings.shards,
+        vocabulary=execution.vocabulary,
+        evaluation_index=evaluation_index,
+        kinds=tuple(kind for kind in sorted(settings.kinds) if kind != ANY_KIND),
+        keep_altered=settings.selection.near_duplicates is not None,
+    )
+    parts = (
+        {"files": files, "losers": chosen.losers}
+        | "Bring parts together" >> beam.CoGroupByKey()
+        | "Write parts" >> beam.ParDo(writer, counts=counts).with_outputs(ENCODED, ALTERED, main="summaries")
+    )
+    shards = parts[ENCODED] | "Write all shards" >> WriteShards(
+        folder=execution.output, name=settings.corpus, rules=settings.shards, counts=counts
+    )
+    texts = parts[ALTERED] | "Keep altered texts" >> KeepTexts(output=execution.output)
+    state = (chosen.state, texts) | "All that later runs compare with" >> beam.Flatten()
+    written = {"inputs": planned[INPUTS], "parts": parts.summaries, "shards": shards, "state": state}
+    identity = RunIdentity(settings.corpus, settings.all_settings(), {"warning": warning_of(settings.corpus)})
+    _ = {**written, "details": chosen.details} | "Commit" >> CommitRun(
+        folder=execution.output,
+        identity=identity,
+        vocabulary=vocabulary_copy(settings, execution),
+        evaluation_index=evaluation_index,
+    )
+
+
+def extract(
+    pipeline: Any, settings: RunSettings, execution: Execution, input_list: str, n_files: Mapping[str, int]
+) -> tuple[Any, Any]:
+    """What was planned, and the work files of the extract stage: (part name, (ordinal, path, summary))."""
     planned = (
         pipeline
         | "Name the input list" >> beam.Create([input_list])
@@ -88,37 +129,7 @@ def build(
             strict=execution.strict,
         )
     )  # fmt: skip
-    chosen = files | "Choose documents" >> ChooseDocuments(settings, execution)
-    counts = beam.pvalue.AsSingleton(
-        chosen.kept
-        | "Measure kept text" >> beam.Map(_text_bytes)
-        | "Sum kept text" >> beam.CombineGlobally(sum)
-        | "Count shards" >> beam.Map(count_shards, settings.shards)
-    )
-    writer = WriteParts(
-        folder=execution.output,
-        rules=settings.shards,
-        vocabulary=execution.vocabulary,
-        evaluation_index=evaluation_index,
-        kinds=tuple(kind for kind in sorted(settings.kinds) if kind != ANY_KIND),
-    )
-    parts = (
-        {"files": files, "losers": chosen.losers}
-        | "Bring parts together" >> beam.CoGroupByKey()
-        | "Write parts" >> beam.ParDo(writer, counts=counts).with_outputs(ENCODED, main="summaries")
-    )
-    shards = parts[ENCODED] | "Write all shards" >> WriteShards(
-        folder=execution.output, name=settings.corpus, rules=settings.shards, counts=counts
-    )
-    written = {"inputs": planned[INPUTS], "parts": parts.summaries, "shards": shards}
-    for_later = {"details": chosen.details, "state": chosen.state}
-    identity = RunIdentity(settings.corpus, settings.all_settings(), {"warning": warning_of(settings.corpus)})
-    _ = {**written, **for_later} | "Commit" >> CommitRun(
-        folder=execution.output,
-        identity=identity,
-        vocabulary=vocabulary_copy(settings, execution),
-        evaluation_index=evaluation_index,
-    )
+    return planned, files
 
 
 def vocabulary_copy(settings: RunSettings, execution: Execution) -> VocabularyCopy | None:

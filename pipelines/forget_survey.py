@@ -200,7 +200,7 @@ def _names_one(data: bytes, urls: Iterable[str]) -> bool:
 
 
 def read_tables(folder: Path, entry: FileEntry, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """The row groups of a table of the run, these columns of them; ShardError where it is damaged."""
+    """The row groups of a table of the run, these columns of them (none is all); ShardError where it is damaged."""
     with open_table(folder, entry, columns) as parquet:
         for group in range(parquet.num_row_groups):
-            yield parquet.read_row_group(group, columns=list(columns))
+            yield parquet.read_row_group(group, columns=list(columns) or None)

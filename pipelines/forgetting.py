@@ -37,6 +37,9 @@ from pipelines.published import published_targets
 from pipelines.sharding import LINEAGE_SCHEMA, write_table
 from pipelines.storage import HashingWriter, join, write_atomically
 
+# Sketches of texts, by which later runs find near-duplicates. A sketch is of no use without its text, to which every
+# pair is compared; exact keys, hashes too, stay: they keep the very document from coming back in a later run.
+SKETCHES = "state/keys-"
 FORGOTTEN_PART = "rejected/part-forgotten.parquet"  # of a run that keeps no documents, so has no parts to go by
 _FOLDERS = ("documents", "rejected", "shards", "state")
 _REJECT_ORDER = [("offset", "ascending"), ("document_id", "ascending")]
@@ -79,6 +82,7 @@ def stage_removal(
         documents=parts.documents,
         rejected=parts.rejected,
         shards=tuple(shard for shard in shards if shard is not None),
+        state=tuple(_rewrite_state(run, entry, survey, staging) for entry in old.state),
         report=None,
     )
     replaced, removed = _differences(old, new)
@@ -198,6 +202,16 @@ def _rewrite_shard(run: RunFolder, shard: ShardEntry, survey: Survey, staging: P
         stay = stay.set_column(LINEAGE_SCHEMA.get_field_index(name), field, pa.array(column, field.type))
     entry = write_table(str(staging), shard.lineage.name, stay)
     return make_shard_entry(contents, stem=shard.name.removesuffix(".tar"), split=shard.split, lineage=entry)
+
+
+def _rewrite_state(run: RunFolder, entry: FileEntry, survey: Survey, staging: Path) -> FileEntry:
+    """A file of state, without the sketches of the documents where it holds any."""
+    ids = pa.array(sorted(survey.ids), pa.binary(16))
+    if not entry.name.startswith(SKETCHES) or not _holds(run.path, entry, ids):
+        return entry
+    table = pa.concat_tables(read_tables(run.path, entry, ()))
+    stay = table.filter(pc.invert(pc.is_in(table["document_id"], ids)))
+    return write_table(str(staging), entry.name, stay.combine_chunks())
 
 
 def _block_tokens(run: RunFolder) -> int:

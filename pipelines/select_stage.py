@@ -19,7 +19,7 @@ from bpe.vocabulary import load_vocabulary
 from corpora.contamination_counts import TaskCounts
 from corpora.documents import DOCUMENT_SCHEMA, REJECTION_SCHEMA
 from corpora.sentences import split_sentences
-from pipelines.decontaminate_stage import Decontaminator
+from pipelines.decontaminate_stage import CleanedPart, Decontaminator
 from pipelines.deduplication import LOSERS, Loser, make_candidate
 from pipelines.ledger import Books, add_books, check_balance, move_to_rejected
 from pipelines.part_statistics import Statistics, part_statistics
@@ -29,7 +29,7 @@ from pipelines.sharding import EncodedDocument, ShardCounts, shard_key, write_ta
 from pipelines.work_files import WorkSummary, read_groups
 
 ENCODED = "encoded"  # side output of parts: (shard key, EncodedDocument as a tuple)
-ALTERED = "altered"  # side output of parts: (document id, its text before decontamination changed or dropped it)
+ALTERED = "altered"  # side output of parts: (part name, (document id, text)) as it was when documents were compared
 BELOW_CUT = "below_cut"
 _STAGE_OF = {BELOW_CUT: "rank"}  # all other losers lost in deduplication
 
@@ -74,14 +74,22 @@ class ReadCandidates(beam.DoFn):
 class WriteParts(beam.DoFn):
     """(part name, its work files and its losers) -> PartSummary.
 
-    On ENCODED go the kept documents, encoded; on ALTERED the texts as they were before decontamination.
+    On ENCODED go the kept documents, encoded; on ALTERED, where `keep_altered`, the texts of documents that were
+    compared with others and then changed or dropped.
     """
 
     def __init__(
-        self, *, folder: str, rules: ShardRules, vocabulary: str, evaluation_index: str, kinds: tuple[str, ...]
+        self,
+        *,
+        folder: str,
+        rules: ShardRules,
+        vocabulary: str,
+        evaluation_index: str,
+        kinds: tuple[str, ...],
+        keep_altered: bool,
     ) -> None:
         self.folder, self.rules, self.vocabulary = folder, rules, vocabulary
-        self.evaluation_index, self.kinds = evaluation_index, kinds
+        self.evaluation_index, self.kinds, self.keep_altered = evaluation_index, kinds, keep_altered
 
     def setup(self) -> None:
         self.encoder = Encoder(load_vocabulary(self.vocabulary), mode=self.rules.encoding) if self.vocabulary else None
@@ -92,22 +100,15 @@ class WriteParts(beam.DoFn):
         files = sorted(groups["files"])
         losers = {loser.document_id: loser for loser in (Loser(*one) for one in groups["losers"])}
         kept, rejected = read_part([path for _, path, _ in files], losers)
-        later = [REJECTION_SCHEMA.empty_table()]
-        contamination: tuple[TaskCounts, ...] = ()
-        if self.decontaminator is not None:
-            outcome = self.decontaminator.clean(kept)
-            kept, contamination = outcome.kept, outcome.counts
-            later.append(outcome.rejected)
-            yield from (beam.pvalue.TaggedOutput(ALTERED, altered) for altered in outcome.altered)
-        if self.encoder is not None:
-            encoded = list(encode_documents(kept, self.encoder))
-            kept, short = drop_short(kept, encoded, min_tokens=self.rules.min_tokens)
-            later.append(short)
-            ids = set(short["document_id"].to_pylist())
-            for document in encoded:
-                if document.document_id not in ids:
-                    key = shard_key(document.document_id, self.rules, ShardCounts(*counts))
-                    yield beam.pvalue.TaggedOutput(ENCODED, (key, tuple(document)))
+        cleaned = self.decontaminator.clean(kept) if self.decontaminator is not None else _unchanged(kept)
+        kept, short, encoded = self._encode(cleaned.kept)
+        for document in encoded:
+            key = shard_key(document.document_id, self.rules, ShardCounts(*counts))
+            yield beam.pvalue.TaggedOutput(ENCODED, (key, tuple(document)))
+        if self.keep_altered:
+            altered = _texts_of(cleaned.kept, short) | dict(cleaned.altered)
+            yield from (beam.pvalue.TaggedOutput(ALTERED, (part_name, one)) for one in sorted(altered.items()))
+        later = [cleaned.rejected, short]
         yield write_part(
             self.folder,
             part_name,
@@ -115,9 +116,27 @@ class WriteParts(beam.DoFn):
             kept,
             rejected=pa.concat_tables([rejected, *later]).sort_by(_REJECT_ORDER),
             reasons=Counter(loser.reason for loser in losers.values()) + _count_reasons(later),
-            contamination=contamination,
+            contamination=cleaned.counts,
             kinds=self.kinds,
         )
+
+    def _encode(self, documents: pa.Table) -> tuple[pa.Table, pa.Table, list[EncodedDocument]]:
+        """Documents that are kept, rejects of those too short, and what was kept as tokens."""
+        if self.encoder is None:
+            return documents, REJECTION_SCHEMA.empty_table(), []
+        encoded = list(encode_documents(documents, self.encoder))
+        kept, short = drop_short(documents, encoded, min_tokens=self.rules.min_tokens)
+        dropped = set(short["document_id"].to_pylist())
+        return kept, short, [document for document in encoded if document.document_id not in dropped]
+
+
+def _unchanged(kept: pa.Table) -> CleanedPart:
+    return CleanedPart(kept, REJECTION_SCHEMA.empty_table(), [], ())
+
+
+def _texts_of(documents: pa.Table, rejected: pa.Table) -> dict[bytes, str]:
+    mine = documents.filter(pc.is_in(documents["document_id"], rejected["document_id"]))
+    return dict(zip(mine["document_id"].to_pylist(), mine["text"].to_pylist(), strict=True))
 
 
 _REJECT_ORDER = [("offset", "ascending"), ("document_id", "ascending")]

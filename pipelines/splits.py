@@ -52,7 +52,9 @@ def safe_stem(source: str) -> str:
     'CC-NEWS-20160926211809-00000'
     """
     name = source.rsplit("/", 1)[-1]
-    name = re.sub(r"(\.(warc|arc|wet|txt|xml|epub|gz|bz2|zst|xz|open|parquet|jsonl))+$", "", name, flags=re.IGNORECASE)
+    name = re.sub(
+        r"(\.(warc|arc|wet|txt|xml(-p\d+p\d+)?|epub|gz|bz2|zst|xz|open|parquet|jsonl))+$", "", name, flags=re.IGNORECASE
+    )
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:80] or "input"
 
 

@@ -18,6 +18,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
+from bpe.manifest import Manifest, load_manifest
 from trainer.plan import Order, SampleId, packing_rules
 from trainer.settings import Settings, make_settings, training_fields
 from trainer.sources import Run, Source, open_runs, vocabulary_of
@@ -109,6 +110,13 @@ def refuse_other_run(folder: Path, found: RunDescription, wanted: RunDescription
     if found.manifests != wanted.manifests:
         theirs_short, ours_short = (", ".join(name[:16] for name in each.manifests) for each in (found, wanted))
         differing.append(f"shards of manifest {theirs_short} (now {ours_short})")
+        forgetful = [
+            path
+            for path, before, now in zip(wanted.folders, found.manifests, wanted.manifests, strict=False)
+            if before != now and was_before_removal(load_manifest(path), before)
+        ]
+        if forgetful:
+            raise RunError(f"{folder} holds a run that {_cannot_go_on(forgetful[0])}; name another --output")
     if found.weights != wanted.weights:
         theirs_weights, our_weights = (", ".join(map(str, each.weights)) for each in (found, wanted))
         differing.append(f"weights {theirs_weights} (now {our_weights})")
@@ -125,10 +133,24 @@ def open_order(folder: Path) -> tuple[Order, RunDescription]:
         raise RunError(f"{folder} holds no run: there is no {SETTINGS}")
     runs = open_runs(description.folders)
     for run, expected in zip(runs, description.manifests, strict=True):
+        if run.fingerprint != expected and was_before_removal(run.manifest, expected):
+            raise RunError(f"{folder} holds a run that {_cannot_go_on(run.folder)}; its samples cannot be found again")
         if run.fingerprint != expected:
             raise RunError(f"{run.folder}: its manifest is {run.fingerprint[:16]}, the run read {expected[:16]}")
     runs = tuple(run._replace(weight=weight) for run, weight in zip(runs, description.weights, strict=True))
     return Order(Source(runs, split="train"), packing_rules(description.settings)), description
+
+
+def was_before_removal(manifest: Manifest, fingerprint: str) -> bool:
+    """Whether this is the run of that manifest, with documents taken out since by `prep-shards forget`."""
+    return any(removal.previous_manifest == fingerprint for removal in manifest.removals)
+
+
+def _cannot_go_on(shards: Path) -> str:
+    return (
+        f"read {shards} before documents were forgotten there: the shards are others now, and with them the order of"
+        " all samples"
+    )
 
 
 def read_log(folder: Path) -> Iterator[Mapping[str, object]]:

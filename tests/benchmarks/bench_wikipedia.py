@@ -25,7 +25,7 @@ from corpora.wikipedia import WikipediaSettings, process_article
 from corpora.wikitext import render_wikitext
 
 FLOOR = 40.0
-ROUNDS = 3
+ROUNDS = 2
 DATA = Path(os.environ.get("SHARDMILL_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")) / "wikipedia"
 
 

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpora.common_crawl import (
@@ -84,6 +84,7 @@ def test_a_line_that_is_none_of_an_index_is_bad_and_never_raises(bad: bytes):
     assert isinstance(parse_index_line(bad), BadIndexLine)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=120))
 def test_parsing_never_raises(data: bytes):
     assert parse_index_line(data) is None or isinstance(parse_index_line(data), BadIndexLine)

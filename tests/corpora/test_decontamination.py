@@ -95,6 +95,15 @@ def test_a_passage_split_over_two_documents_is_in_neither() -> None:
     assert list(clean_texts(halves, ["en", "en"], INDEX, DROP)) == [Cleaned(half) for half in halves]
 
 
+def test_books_and_pages_side_by_side_are_each_judged_alone() -> None:
+    book = FILLER * 5_000
+    texts = [SENTENCE, book, FILLER, book + SHORT, "", book, SENTENCE + book, *[FILLER, SHORT] * 300]
+    together = list(clean_texts(texts, ["en"] * len(texts), INDEX, MARK))
+    assert together == [clean(text, INDEX) for text in texts]
+    assert [number for number, one in enumerate(together[:7]) if one.texts] == [0, 3, 6]
+    assert sum(bool(one.texts) for one in together[7:]) == 300
+
+
 def test_a_hash_that_points_at_other_words_decides_nothing() -> None:
     """An index whose hashes are those of harmless words, and whose texts are others, stands for a collision."""
     other = make_index("these are thirteen words that no evaluation text has ever had in it")

@@ -220,7 +220,7 @@ def test_a_line_that_is_too_long_costs_itself_alone():
 lines = st.lists(st.binary(max_size=40).filter(lambda line: b"\n" not in line), max_size=20)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(lines, st.sampled_from(sorted(PACKED)), st.booleans())
 def test_lines_come_out_as_they_went_in_with_their_numbers(lines: list[bytes], packing: str, ended: bool):
     data = b"\n".join(lines) + (b"\n" if ended and lines else b"")
@@ -234,7 +234,7 @@ def test_lines_come_out_as_they_went_in_with_their_numbers(lines: list[bytes], p
     assert found == list(enumerate(expected, 1))
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200))
 def test_parsing_never_raises(line: bytes):
     record = parse_submission(line)
@@ -249,7 +249,7 @@ json_values = st.recursive(
 NAMES = ["url", "score", "is_self", "over_18", "created_utc", "subreddit", "id", "removed_by_category", "domain", "x"]
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(NAMES), json_values))
 def test_any_object_is_a_submission_or_broken_and_fields_have_their_types(fields: dict[str, object]):
     record = parse_submission(json.dumps(fields).encode())

@@ -44,6 +44,7 @@ def show(wikitext: str) -> str:
         ("{{sup|2}}", "²"),
         ("{{chem|NH|4|+}}", "NH4⁺"),
         ("{{chem2|HA <-> H+}}", "HA ⇌ H+"),
+        ("{{chem2|C_{''n''}H_{2''n''+2}}}", "CnH2n+2"),
         ("{{US$|2 billion}}", "US$2 billion"),
         ("{{JPY|60 billion}}", "¥60 billion"),
         ("{{Solar luminosity|96|link=y}}", "96 L☉"),

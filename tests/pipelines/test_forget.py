@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +18,7 @@ from corpora.documents import Document, Rejection
 from inspection.run_folder import RunFolder
 from inspection.verify import verify_run
 from pipelines.prep_shards import main
+from pipelines.sharding import write_table
 from pipelines.work_files import write_work_file
 
 NOT_YET = "not_yet_forgotten"
@@ -280,6 +282,28 @@ def test_files_kept_for_the_next_run_go_where_they_hold_what_is_forgotten(
     left = sorted(path.name for path in (tmp_path / "run" / "work").rglob("*") if path.is_file())
     assert left == ["b.parquet", "inputs.tsv", "lock"]
     assert find_in(tmp_path / "run", [documents[2].url, documents[2].text]) == []
+
+
+def test_sketches_of_texts_go_and_exact_keys_stay(little_corpus, write_corpus, tmp_path: Path, forget):
+    documents, rejections = little_corpus
+    ids = pa.array([one.document_id for one in documents], pa.binary(16))
+    keys = pa.table({"document_id": ids, "keys": pa.array([bytes(8)] * len(ids), pa.binary(8))})
+    (tmp_path / "run" / "state").mkdir(parents=True)
+    names = ("keys-part-a", "keys-part-b", "exact-00000")
+    halves = (keys.slice(0, 10), keys.slice(10), keys)
+    state = [write_table(str(tmp_path / "run"), f"state/{n}.parquet", t) for n, t in zip(names, halves, strict=True)]
+    write_corpus(tmp_path / "run", documents, rejections, state=state)
+    before = tree(tmp_path / "run")
+    assert forget(tmp_path / "run", "--document-id", documents[3].document_id.hex())[0] == 0
+    assert pq.read_table(tmp_path / "run" / state[0].name).equals(
+        pa.concat_tables([keys.slice(0, 3), keys.slice(4, 6)])
+    )
+    after = tree(tmp_path / "run")
+    assert all(after[entry.name] == before[entry.name] for entry in state[1:])
+    manifest = load_manifest(tmp_path / "run")
+    assert [entry.rows for entry in manifest.state] == [len(ids), 9, 20]
+    assert state[0].name in manifest.removals[0].files
+    assert faults_of(tmp_path / "run") == []
 
 
 def test_damage_stops_it_before_anything_changes(little_corpus, write_corpus, tmp_path: Path, forget):

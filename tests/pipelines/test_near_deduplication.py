@@ -360,7 +360,7 @@ def test_documents_are_compared_with_earlier_texts_as_they_were_before_decontami
     place, field = table.schema.get_field_index("text"), table.schema.field("text")
     pq.write_table(table.set_column(place, field, pa.array(cut, field.type)).slice(1), path)  # one gone, one cut short
     second = run(
-        tmp_path / "second", [Text(10 + n, altered(words[n], 0.02, n)) for n in range(3)], against=[first.folder]
+        tmp_path / "second", [Text(10 + n, altered(words[n], 0.04, 7 + n)) for n in range(3)], against=[first.folder]
     )
     assert {lost: kept for lost, (_, kept, _) in second.losers.items()} == {10: 0, 11: 1, 12: 2}
     assert second.report["pairs_without_text"] == 0

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bpe.manifest import Books, Counts, FileEntry, InputEntry, Manifest, dump_manifest, settings_hash
+from bpe.manifest import Books, Counts, FileEntry, InputEntry, Manifest, Removal, dump_manifest, settings_hash
 from pipelines.inputs import InputFile
-from pipelines.runs import check_output, clear_leftovers, hold_output, prepare_output
+from pipelines.runs import check_output, clear_leftovers, execution_summary, hold_output, prepare_output
 
 SETTINGS: dict[str, object] = {"corpus": "ccnews", "variant": "default"}
 INPUTS = [InputFile("a.warc.gz", "/in/a.warc.gz", 10)]
@@ -55,6 +55,21 @@ def test_other_settings_or_input_are_named_and_need_overwrite(tmp_path: Path, se
     with pytest.raises(ValueError, match=says):
         check_output(str(tmp_path / "out"), settings, inputs, overwrite=False)
     assert check_output(str(tmp_path / "out"), settings, inputs, overwrite=True) is None
+
+
+def test_what_was_forgotten_is_not_brought_back_by_overwriting(tmp_path: Path):
+    manifest = finished_run(tmp_path / "out")
+    removal = Removal("a" * 64, {"url": 1}, "", "", 1, 2, 3, 4, 0, 0, ("rejected/part-a.parquet",), "b" * 64)
+    books = manifest.books._replace(read=3, rejected={"language": 2, "forgotten": 1})
+    rejected = (manifest.rejected[0]._replace(rows=3),)
+    manifest = manifest._replace(books=books, rejected=rejected, removals=(removal,))
+    (tmp_path / "out" / "manifest.json").write_bytes(dump_manifest(manifest))
+    finished = check_output(str(tmp_path / "out"), SETTINGS, INPUTS, overwrite=False)
+    assert finished == manifest
+    assert "forgotten since: 1 documents, which stay so" in execution_summary(manifest, "out")
+    for settings in (SETTINGS, SETTINGS | {"variant": "paper"}):
+        with pytest.raises(ValueError, match="1 documents were forgotten, and --overwrite would bring them back"):
+            check_output(str(tmp_path / "out"), settings, INPUTS, overwrite=True)
 
 
 def test_a_second_run_into_the_same_folder_is_kept_out(tmp_path: Path):

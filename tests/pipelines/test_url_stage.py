@@ -209,7 +209,7 @@ link = st.tuples(
 )  # fmt: skip
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(link, max_size=12), st.booleans(), st.randoms())
 def test_choosing_is_what_a_plain_loop_does_in_any_order(links: list[Any], summed: bool, random: Any):
     links = list({(source, line): one for one in links for source, line in [one[3:]]}.values())
@@ -245,6 +245,7 @@ def test_choosing_is_what_a_plain_loop_does_in_any_order(links: list[Any], summe
     assert rejects.num_rows == sum(n for (_, reason), n in lost.items() if reason == "duplicate_url")
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(), max_size=50), st.integers(1, 4_096))
 def test_partitions_are_within_their_number_and_a_function_of_the_place(places: list[str], n_parts: int):
     places = [place.encode("utf-8", "replace").decode() for place in places]

@@ -1,5 +1,6 @@
 """The command as a user meets it: a falling loss, exact resumption, ranks that agree, and faults that are one line."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from bpe.manifest import Removal, dump_manifest, load_manifest
 from trainer.plan import SampleId, samples_of_update
-from trainer.run_folder import first_sample_of, open_order
+from trainer.run_folder import RunError, first_sample_of, open_order
 
 Run = Callable[..., Any]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -182,6 +184,29 @@ def test_other_shards_and_other_vocabularies_are_refused(
     done = run_here("--data", small_data, other, "--output", tmp_path / "run")
     assert done.returncode == 1
     assert "encode both with one vocabulary" in done.stderr
+
+
+def test_a_run_whose_shards_have_forgotten_documents_since_does_not_go_on_and_says_why(
+    finished: Path, small_data: Path, tmp_path: Path, run_here: Run
+) -> None:
+    """Whatever was removed: the manifest tells, by the hash of the one before, that it is the same run later on."""
+    data, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(small_data, data)
+    shutil.copytree(finished, run)
+    before = hashlib.sha256((data / "manifest.json").read_bytes()).hexdigest()
+    removal = Removal("a" * 64, {"url": 1}, "", "", 0, 0, 0, 0, 1, 0, (), before)
+    manifest = load_manifest(data)
+    (data / "manifest.json").write_bytes(dump_manifest(manifest._replace(removals=(removal,))))
+    done = run_here("--data", data, "--output", run)
+    assert done.returncode == 1
+    assert "before documents were forgotten there" in done.stderr
+    assert "name another --output" in done.stderr
+    assert done.stderr.count("\n") == 1
+    settings = json.loads((run / "settings.json").read_text())
+    settings["shards"][0]["folder"] = str(data)
+    (run / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(RunError, match="its samples cannot be found again"):
+        open_order(run)
 
 
 def test_a_damaged_checkpoint_is_told_and_the_one_before_gives_the_same_losses(
