@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -356,9 +357,10 @@ def test_documents_are_compared_with_earlier_texts_as_they_were_before_decontami
     path = first.folder / "documents" / "part-000.parquet"
     table = pq.read_table(path)
     cut = ["cut short" if n < 2 else text for n, text in enumerate(table["text"].to_pylist())]
-    pq.write_table(table.set_column(3, table.schema.field("text"), [cut]).slice(1), path)  # one cut away, one cut short
+    place, field = table.schema.get_field_index("text"), table.schema.field("text")
+    pq.write_table(table.set_column(place, field, pa.array(cut, field.type)).slice(1), path)  # one gone, one cut short
     second = run(
-        tmp_path / "second", [Text(10 + n, altered(words[n], 0.02, n)) for n in range(3)], against=[first.folder]
+        tmp_path / "second", [Text(10 + n, altered(words[n], 0.04, 7 + n)) for n in range(3)], against=[first.folder]
     )
     assert {lost: kept for lost, (_, kept, _) in second.losers.items()} == {10: 0, 11: 1, 12: 2}
     assert second.report["pairs_without_text"] == 0
