@@ -71,7 +71,7 @@ def bench_index(name: str, sets: EvaluationSets, texts: list[str], megabytes: fl
             decontaminator = Decontaminator(path)
             loading = time.process_time() - loaded
         seconds = measure(lambda ready=decontaminator: ready.clean(documents))  # type: ignore[misc]
-        print(f"{f'  whole parts, {mode}':44} {megabytes / seconds:6.1f} MB/s/core, {plain / seconds:.1f} times the loop"
+        print(f"{f'  whole parts, {mode}':44} {megabytes / seconds:6.1f} MB/s/core, {plain / seconds:.1f} x the loop"
               f" (index {size:.0f} MB, loaded in {loading:.1f} s)")  # fmt: skip
 
 
