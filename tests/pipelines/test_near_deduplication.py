@@ -104,7 +104,9 @@ def build(
     found = {"files": source, "candidates": read.candidates} | RemoveDuplicates(
         rules, output=str(folder), earlier=earlier
     )
-    writer = WriteParts(folder=str(folder), rules=ShardRules(), vocabulary="", evaluation_index="", kinds=())
+    writer = WriteParts(
+        folder=str(folder), rules=ShardRules(), vocabulary="", evaluation_index="", kinds=(), keep_altered=False
+    )
     parts = (
         {"files": source, "losers": found.losers}
         | "Parts" >> beam.CoGroupByKey()
