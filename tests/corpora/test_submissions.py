@@ -258,4 +258,4 @@ def test_any_object_is_a_submission_or_broken_and_fields_have_their_types(fields
         assert "url" in fields or fields.get("is_self") is not None
         assert record.score is None or isinstance(record.score, int)
         assert record.is_self is None or isinstance(record.is_self, bool)
-        assert not isinstance(record.url, str) or record.url.encode()
+        assert not isinstance(record.url, str) or record.url.encode().decode() == record.url
