@@ -116,18 +116,6 @@ def exact_steps(rules: DeduplicationRules) -> list[Step]:
     return [step for enabled, step in steps if enabled]
 
 
-class Deduplicate(beam.PTransform):
-    """Candidates -> kept candidates, and of each step (part name, loser)."""
-
-    def __init__(self, rules: DeduplicationRules) -> None:
-        super().__init__()
-        self.rules = rules
-
-    def expand(self, candidates: Any) -> Any:
-        found = candidates | "Exactly" >> RemoveExactDuplicates(self.rules)
-        return found.kept, list(found.losers)
-
-
 class RemoveExactDuplicates(beam.PTransform):
     """Candidates -> ExactDuplicates.
 

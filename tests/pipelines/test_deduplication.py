@@ -7,7 +7,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.deduplication import Candidate, Deduplicate, choose_keeper, keeper_order, make_candidate
+from pipelines.deduplication import Candidate, RemoveExactDuplicates, choose_keeper, keeper_order, make_candidate
 from pipelines.settings import DeduplicationRules
 
 RULES = DeduplicationRules()
@@ -64,7 +64,7 @@ def test_a_document_lost_by_url_cannot_win_by_text():
     fourth = candidate(4, url="http://a.example/4", text="other", fetched_at="2016-01-04T00:00:00Z")
     with beam.Pipeline(FnApiRunner(), options=PipelineOptions(["--no_save_main_session"])) as pipeline:
         rows = pipeline | beam.Create([tuple(one) for one in (fourth, third, second, first)])
-        kept, losers = rows | Deduplicate(RULES)
+        kept, losers, _ = rows | RemoveExactDuplicates(RULES)
         # `other` of the second document is gone with its URL, so the fourth is the first of its text.
         assert_that(kept | beam.Map(lambda one: one[1]), equal_to([first.document_id, fourth.document_id]), "kept")
         lost = losers | beam.Flatten() | beam.Map(lambda pair: (pair[0], *pair[1]))
@@ -78,5 +78,5 @@ def test_a_document_lost_by_url_cannot_win_by_text():
 def test_documents_without_a_url_are_no_duplicates_of_each_other():
     with beam.Pipeline(FnApiRunner(), options=PipelineOptions(["--no_save_main_session"])) as pipeline:
         rows = pipeline | beam.Create([tuple(candidate(n, url="")) for n in range(3)])
-        kept, _ = rows | Deduplicate(RULES)
+        kept, *_ = rows | RemoveExactDuplicates(RULES)
         assert_that(kept | beam.combiners.Count.Globally(), equal_to([3]))
