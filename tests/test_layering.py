@@ -36,7 +36,7 @@ EXTRAS = {
     "pipelines": {"pipelines", "flink", "gcp", "aws"},
 }
 # Modules of the trainer that are arrays in, arrays out: inspection shows training samples with them.
-NUMPY_ONLY = {"trainer.plan", "trainer.packing", "trainer.masking", "trainer.randomness"}
+NUMPY_ONLY = {"trainer.plan", "trainer.packing", "trainer.masking", "trainer.mixing", "trainer.randomness"}
 # What the killable process loads, thousands of times a run.
 SMALL_PROCESS = ["pipelines.sandbox_child", "corpora.documents"]
 HEAVY = {"apache_beam", "torch", "webdataset", "transformers", "datatrove", "newsplease", "scrapy", "tensorflow"}
