@@ -79,15 +79,15 @@ _REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 def read_submissions(stream: BinaryIO, *, name: str, max_line_bytes: int = DEFAULT_LINE_BYTES) -> Iterator[RecordBatch]:
     """The records of a file in its order; a file without any is one `BadLine` of its own."""
-    n_records = 0
+    is_empty = True
     for item in read_blocks(stream, name=name, max_line_bytes=max_line_bytes):
         if isinstance(item, LineDamage):
             batch = RecordBatch(item.line, [BadLine(item.reason, item.detail)])
         else:
             batch = _read_block(item)
-        n_records += len(batch.records) - batch.records.count(None)
+        is_empty = is_empty and all(record is None for record in batch.records)
         yield batch
-    if not n_records:
+    if is_empty:
         yield RecordBatch(1, [BadLine("empty_file", "no line of the file holds anything")])
 
 
