@@ -1,4 +1,4 @@
-"""The lines of a text file, plain or packed by xz, bzip2, gzip or zstd: a stream in, batches of numbered lines out.
+"""The lines of a text file, plain or packed by xz, bzip2, gzip or zstd: a stream in, blocks of numbered lines out.
 
 The rule: whatever the file is like, memory stays bounded and every line before a damage comes out. A packed file that
 is cut off or damaged ends there, in one `LineDamage` that says so; a line that is too long costs itself alone. Only
@@ -20,7 +20,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 import zstandard
 
-__all__ = ["DAMAGED", "LINE_TOO_LONG", "TRUNCATED", "LineBatch", "LineDamage", "read_lines"]
+__all__ = ["DAMAGED", "LINE_TOO_LONG", "TRUNCATED", "LineBatch", "LineBlock", "LineDamage", "read_blocks", "read_lines"]
 
 TRUNCATED = "truncated"
 DAMAGED = "damaged_member"
@@ -43,6 +43,16 @@ class LineBatch(NamedTuple):
     first: int  # number of the first one in the unpacked file, from 1
     lines: list[bytes]
     is_ended: bool = True  # False for the last line of a file that has no line end after it
+
+
+class LineBlock(NamedTuple):
+    """Lines that follow each other, as they lie in the file: for readers that need not cut them apart."""
+
+    first: int  # number of the first one in the unpacked file, from 1
+    data: bytes  # without the last line's end
+    n_lines: int
+    is_braced: bool  # each line end in it stands between "}" and "{"
+    is_ended: bool = True  # as for LineBatch
 
 
 class LineDamage(NamedTuple):
@@ -90,6 +100,17 @@ def read_lines(
     `name` is only looked at for its ending. A last line without a line end comes out like the others, except where a
     packed file was cut off inside it: then it is the damage.
     """
+    for item in read_blocks(stream, name=name, max_line_bytes=max_line_bytes):
+        if isinstance(item, LineBlock):
+            yield LineBatch(item.first, item.data.split(b"\n"), item.is_ended)
+        else:
+            yield item
+
+
+def read_blocks(
+    stream: BinaryIO, *, name: str, max_line_bytes: int = DEFAULT_LINE_BYTES
+) -> Iterator[LineBlock | LineDamage]:
+    """As `read_lines`, with the lines of a block in one piece."""
     head = stream.read(_READ_BYTES)
     ending = packed_as(head, name)
     pieces = _unpack(stream, head, _DECODERS[ending]) if ending else _read_plain(stream, head)
@@ -173,40 +194,56 @@ def _gather(pieces: Iterator[bytes | _End]) -> Iterator[bytes | _End]:
     yield b"".join(held)
 
 
-def _split(pieces: Iterator[bytes | _End], max_line_bytes: int) -> Iterator[LineBatch | LineDamage]:
+def _split(pieces: Iterator[bytes | _End], max_line_bytes: int) -> Iterator[LineBlock | LineDamage]:
     number, begun, is_dropping = 1, b"", False  # of the line that has begun
     for piece in pieces:
         if isinstance(piece, _End):
             yield LineDamage(number, piece.reason, piece.detail)
             return
-        first_end = piece.find(b"\n")
-        if first_end < 0:
-            begun = b"" if is_dropping else begun + piece
-            if len(begun) > max_line_bytes:
-                yield _too_long(number, max_line_bytes)
-                is_dropping, begun = True, b""
-            continue
         if is_dropping:
-            piece, is_dropping, number = piece[first_end + 1 :], False, number + 1
-        lines = (begun + piece).split(b"\n")
-        begun = lines.pop()
-        yield from _sift(lines, number, max_line_bytes)
-        number += len(lines)
+            _, line_end, piece = piece.partition(b"\n")
+            if not line_end:
+                continue
+            is_dropping, number = False, number + 1
+        last_end = piece.rfind(b"\n")
+        if last_end >= 0:
+            block = _number_lines(number, begun + piece[:last_end])
+            yield from _sift(block, max_line_bytes)
+            number += block.n_lines
+            begun = piece[last_end + 1 :]
+        else:
+            begun += piece
         if len(begun) > max_line_bytes:
             yield _too_long(number, max_line_bytes)
             is_dropping, begun = True, b""
     if begun:
-        yield LineBatch(number, [begun], is_ended=False)
+        yield LineBlock(number, begun, 1, is_braced=True, is_ended=False)
 
 
-def _sift(lines: list[bytes], first: int, max_line_bytes: int) -> Iterator[LineBatch | LineDamage]:
-    """Lines without those that are too long."""
-    if max(map(len, lines), default=0) <= max_line_bytes:
-        if lines:
-            yield LineBatch(first, lines)
+def _number_lines(first: int, data: bytes) -> LineBlock:
+    n_lines, line_end = 1, data.find(b"\n")
+    while line_end >= 0:
+        if data[line_end - 1 : line_end + 2] != b"}\n{":
+            return LineBlock(first, data, data.count(b"\n") + 1, is_braced=False)
+        n_lines += 1
+        line_end = data.find(b"\n", line_end + 1)
+    return LineBlock(first, data, n_lines, is_braced=True)
+
+
+def _sift(block: LineBlock, max_line_bytes: int) -> Iterator[LineBlock | LineDamage]:
+    """A block without the lines that are too long."""
+    if len(block.data) <= max_line_bytes:
+        yield block
         return
-    for number, line in enumerate(lines, first):
-        yield LineBatch(number, [line]) if len(line) <= max_line_bytes else _too_long(number, max_line_bytes)
+    lines = block.data.split(b"\n")
+    if max(map(len, lines)) <= max_line_bytes:
+        yield block
+        return
+    for number, line in enumerate(lines, block.first):
+        if len(line) <= max_line_bytes:
+            yield LineBlock(number, line, 1, is_braced=True)
+        else:
+            yield _too_long(number, max_line_bytes)
 
 
 def _too_long(line: int, max_line_bytes: int) -> LineDamage:

@@ -13,6 +13,7 @@ removed_post, too_new, bad_url, secret_url, wikipedia, excluded_host, excluded_e
 """
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -59,12 +60,13 @@ _ADDRESS = re.compile(
     re.IGNORECASE,
 )
 _PRIVATE = (".local", ".localhost", ".internal", ".lan", ".home", ".onion", ".i2p")
-# Most URLs are this plain: only in the query can a credential be, and host and path are canonical as they stand.
+# Most URLs are this plain: only in the query can a credential be, and nothing is escaped.
 _PLAIN = re.compile(
-    r"https?://(?:www\.)?(?P<host>(?!www\.)(?:[a-z0-9-]{1,63}+\.){1,20}+[a-z]{2,24}+)"
-    r"(?P<path>(?:/(?!\.{1,2}(?:/|$)|(?i:index|default)\.)[A-Za-z0-9._~,:+!$*'-]++)*+)"
-    r"(?P<index>/(?i:index|default)\.(?i:html?|shtml|php|aspx?|jsp)(?=[/?]|$))?+/?+"
-    r"(?P<query>\?[A-Za-z0-9._~,:+!$*'/=&-]*+)?+"
+    r"https?://([a-z0-9.-]++)(/[A-Za-z0-9._~,:+!$*'/-]*+)?+(?:\?([A-Za-z0-9._~,:+!$*'/=&-]*+))?+",
+)
+_PLAIN_HOST = re.compile(r"(?:www\.)?((?!www\.)(?:[a-z0-9-]{1,63}+\.){1,20}+[a-z]{2,24}+)")
+_INDEX_PAGE = re.compile(  # at the end of a path, and nowhere before
+    r"((?:/(?!(?:index|default)\.)[^/]+)*+)/(?:index|default)\.(?:html?|shtml|php|aspx?|jsp)/?", re.IGNORECASE
 )
 _ENDING = re.compile(r"\.[a-z0-9]{1,8}")
 _SESSION = re.compile(r";jsessionid=[^;/?#]*", re.IGNORECASE)  # of a visit, not of a page: servers do without it
@@ -114,32 +116,41 @@ class Refusal(NamedTuple):
     detail: str = ""
 
 
+_UNSHOWN = {
+    reason: Refusal(reason, "")
+    for reason in ("no_link", "self_post", "no_score", "low_score", "over_18", "removed_post", "too_new")
+}
 Judge = Callable[[Submission], Link | Refusal]
 
 
 def make_judge(rules: UrlRules) -> Judge:
     """The function that judges submissions by these rules; it never raises."""
     check_submission, check_place = _submission_check(rules), _place_check(rules)
+    max_chars = rules.max_url_chars or sys.maxsize
 
     def judge(submission: Submission) -> Link | Refusal:
         written = submission.url
         if not isinstance(written, str) or written in _GONE:
-            return Refusal("self_post" if submission.is_self else "no_link", "")
+            return _UNSHOWN["self_post" if submission.is_self else "no_link"]
         reason = check_submission(submission)
         if reason:
-            return Refusal(reason, "")
-        url = clean_link(written)
-        place = _plain_place(url) or _odd_place(url)
-        if isinstance(place, Refusal):
-            return place
-        reason, detail = check_place(place.host, place.path)
-        if not reason and rules.max_url_chars and len(url) > rules.max_url_chars:
-            reason, detail = "url_too_long", f"{len(url)} characters"
+            return _UNSHOWN[reason]
+        place = _plain_place(written)  # such a one need not be cleaned
+        if place is None:
+            written = clean_link(written)
+            found = _plain_place(written) or _odd_place(written)
+            if isinstance(found, Refusal):
+                return found
+            place = found
+        url, host, path, key = place
+        reason, detail = check_place(host, path)
+        if not reason and len(written) > max_chars:
+            reason, detail = "url_too_long", f"{len(written)} characters"
         if reason:
-            return Refusal(reason, place.url[:_SHOWN_CHARS], detail)
+            return Refusal(reason, url[:_SHOWN_CHARS], detail)
         return Link(
-            place.key or canonical_url(place.url),
-            place.url,
+            key or canonical_url(url),
+            url,
             bounded(submission.score),
             bounded(submission.created_utc),
             submission.subreddit or "",
@@ -151,7 +162,9 @@ def make_judge(rules: UrlRules) -> Judge:
 
 def bounded(number: int | None) -> int:
     """A number that a column of int64 can hold."""
-    return max(-_LARGEST, min(number or 0, _LARGEST))
+    if number is None:
+        return 0
+    return number if -_LARGEST < number < _LARGEST else max(-_LARGEST, min(number, _LARGEST))
 
 
 def clean_link(url: str) -> str:
@@ -192,16 +205,12 @@ def _submission_check(rules: UrlRules) -> Callable[[Submission], str]:
 def page_key(url: str) -> str:
     """`canonical_url` of a URL without credentials, much faster for plain ones."""
     place = _plain_place(url)
-    return place.key if isinstance(place, _Place) else canonical_url(url)
+    return place[3] if place else canonical_url(url)
 
 
-class _Place(NamedTuple):
-    """A public address, without credentials."""
-
-    url: str
-    host: str  # lower case
-    path: str
-    key: str  # canonical form, "" where nobody has made it yet
+# A public address without credentials: the URL, the host in lower case, the path, and the canonical form ("" where
+# nobody has made it yet). A bare tuple, as there are a hundred million of them.
+_Place = tuple[str, str, str, str]
 
 
 def _plain_place(url: str) -> _Place | None:
@@ -209,17 +218,40 @@ def _plain_place(url: str) -> _Place | None:
     plain = _PLAIN.fullmatch(url)
     if not plain:
         return None
-    host, path, index, query = plain.groups()
-    if host.endswith(_PRIVATE):
+    written_host, written_path, query = plain.groups("")
+    host, path = _plain_host(written_host), written_path.removesuffix("/")
+    if not host or "//" in written_path or "/." in written_path:
         return None
-    whole = path + (index or "")
-    if not query:
-        return _Place(url, host, whole, host + path)
-    parameters = sorted(filter(None, query[1:].split("&")))
-    if not all(_is_plain_name(parameter.partition("=")[0]) for parameter in parameters):
-        return None
-    key = f"{host}{path}?{'&'.join(parameters)}" if parameters else host + path
-    return _Place(url, host, whole, key)
+    key = host + path
+    if "." in path:
+        lower = path.lower()
+        if "/index." in lower or "/default." in lower:
+            page = _INDEX_PAGE.fullmatch(path)
+            if not page:
+                return None
+            key = host + page[1]
+    if query:
+        parameters = _plain_parameters(query)
+        if parameters is None:
+            return None
+        key = f"{key}?{parameters}" if parameters else key
+    return url, host, path, key
+
+
+@lru_cache(maxsize=1 << 16)
+def _plain_host(written: str) -> str:
+    """A host without `www.`, "" where it is not plain."""
+    plain = _PLAIN_HOST.fullmatch(written)
+    return "" if not plain or plain[1].endswith(_PRIVATE) else plain[1]
+
+
+def _plain_parameters(query: str) -> str | None:
+    """The canonical form of a plain query, None where a parameter is a secret or is forgotten."""
+    parameters = query.split("&")
+    for parameter in parameters:
+        if parameter and not _is_plain_name(parameter.partition("=")[0]):
+            return None
+    return query if len(parameters) == 1 else "&".join(sorted(filter(None, parameters)))
 
 
 @lru_cache(maxsize=1 << 14)
@@ -240,7 +272,7 @@ def _odd_place(url: str) -> _Place | Refusal:
         return Refusal("bad_url", shown, "not the address of a public web page")
     if REDACTED in url:
         return Refusal("secret_url", shown, "a parameter carries a secret, without which the page cannot be had")
-    return _Place(url, host, (address["path"] or "").partition("#")[0].partition("?")[0], "")
+    return url, host, (address["path"] or "").partition("#")[0].partition("?")[0], ""
 
 
 def _place_check(rules: UrlRules) -> Callable[[str, str], tuple[str, str]]:

@@ -5,8 +5,8 @@ what they hold and how they write it (`created_utc` is a number, a number with a
 missing; URLs are escaped for HTML or not); what a form does not say is None.
 
 Lines are decoded into a struct of the few fields that are looked at, all others being skipped without making a value of
-them: 5 to 10 times as fast as json. Only what that decoder refuses (a lone surrogate, NaN, a field of another type) is
-read again, leniently.
+them: 5 to 10 times as fast as json. Many lines are decoded in one call; only where the decoder refuses one (a lone
+surrogate, NaN, a field of another type) are they read again one by one, and that one leniently.
 """
 
 import json
@@ -21,9 +21,9 @@ from corpora.compressed_lines import (
     DEFAULT_LINE_BYTES,
     LINE_TOO_LONG,
     TRUNCATED,
-    LineBatch,
+    LineBlock,
     LineDamage,
-    read_lines,
+    read_blocks,
 )
 
 __all__ = [
@@ -73,21 +73,21 @@ class RecordBatch(NamedTuple):
     records: list[Submission | BadLine | None]
 
 
-_decode = msgspec.json.Decoder(Submission, strict=False).decode  # not strict: "1409529600" is a number
+_decoder = msgspec.json.Decoder(Submission, strict=False)  # not strict: "1409529600" is a number
 _REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def read_submissions(stream: BinaryIO, *, name: str, max_line_bytes: int = DEFAULT_LINE_BYTES) -> Iterator[RecordBatch]:
     """The records of a file in its order; a file without any is one `BadLine` of its own."""
-    n_records = 0
-    for item in read_lines(stream, name=name, max_line_bytes=max_line_bytes):
+    is_empty = True
+    for item in read_blocks(stream, name=name, max_line_bytes=max_line_bytes):
         if isinstance(item, LineDamage):
             batch = RecordBatch(item.line, [BadLine(item.reason, item.detail)])
         else:
-            batch = _read_batch(item)
-        n_records += len(batch.records) - batch.records.count(None)
+            batch = _read_block(item)
+        is_empty = is_empty and all(record is None for record in batch.records)
         yield batch
-    if not n_records:
+    if is_empty:
         yield RecordBatch(1, [BadLine("empty_file", "no line of the file holds anything")])
 
 
@@ -100,7 +100,7 @@ def parse_submission(line: bytes) -> Submission | BadLine | None:
     BadLine(reason='bad_json', detail='Unterminated string starting at: line 1 column 9 (char 8)')
     """
     try:
-        submission = _decode(line)
+        submission = _decoder.decode(line)
     except _REFUSED:
         return _parse_leniently(line)
     if submission.url is msgspec.UNSET and submission.is_self is None:
@@ -108,12 +108,35 @@ def parse_submission(line: bytes) -> Submission | BadLine | None:
     return submission
 
 
-def _read_batch(batch: LineBatch) -> RecordBatch:
-    records = list(map(parse_submission, batch.lines))
+def _read_block(block: LineBlock) -> RecordBatch:
+    records: list[Submission | BadLine | None] | None = _decode_block(block)  # type: ignore[assignment]
+    if records is None:
+        records = list(map(parse_submission, block.data.split(b"\n")))
     last = records[-1]
-    if not batch.is_ended and isinstance(last, BadLine) and last.reason == "bad_json":
+    if not block.is_ended and isinstance(last, BadLine) and last.reason == "bad_json":
         records[-1] = BadLine(TRUNCATED, "the file ends inside the line")
-    return RecordBatch(batch.first, records)
+    return RecordBatch(block.first, records)
+
+
+def _decode_block(block: LineBlock) -> list[Submission] | None:
+    """The submissions of a block in one call, a third faster than line by line; None where any line asks for a look.
+
+    The decoder takes all white space alike, so a value might end on another line than it began. Not here: within a
+    value no `{` follows a `}` with nothing but white space between, and no string holds a line end. So each line end
+    of a braced block lies between two values; and with as many values as lines, each line holds one.
+    """
+    if not block.is_braced:
+        return None
+    try:
+        submissions = _decoder.decode_lines(block.data)
+    except _REFUSED:
+        return None
+    if len(submissions) != block.n_lines:
+        return None
+    for submission in submissions:
+        if submission.url is msgspec.UNSET and submission.is_self is None:
+            return None
+    return submissions
 
 
 def _parse_leniently(line: bytes) -> Submission | BadLine | None:

@@ -25,7 +25,7 @@ from bpe.manifest import settings_hash
 from corpora.compressed_lines import DEFAULT_LINE_BYTES
 from corpora.errors import CorpusError
 from corpora.openwebtext import Link, UrlRules, bounded, make_judge
-from corpora.submissions import BadLine, Submission, read_submissions
+from corpora.submissions import Submission, read_submissions
 from pipelines.command import print_lines
 from pipelines.extract_stage import ReadInputList, exit_with_driver
 from pipelines.inputs import InputFile, fingerprint, open_input, size_of_input, write_input_list
@@ -173,14 +173,9 @@ def collect_links(stream: BinaryIO, name: str, writer: LinkWriter, settings: Url
     """The inner loop: every record of a stream becomes a row or a count."""
     judge, add, rejected = make_judge(settings.rules), writer.add, writer.rejected
     for first, records in read_submissions(stream, name=name, max_line_bytes=settings.max_line_bytes):
-        n_read = len(records)
+        n_blank = 0
         for line, record in enumerate(records, first):
-            if isinstance(record, BadLine):
-                writer.broken[record.reason] += 1
-                add(("", "", 0, 0, "", "", line, record.reason, record.detail, True))
-            elif record is None:
-                n_read -= 1
-            else:
+            if isinstance(record, Submission):
                 verdict = judge(record)
                 if isinstance(verdict, Link):
                     writer.n_links += 1
@@ -189,7 +184,12 @@ def collect_links(stream: BinaryIO, name: str, writer: LinkWriter, settings: Url
                     rejected[verdict.reason] += 1
                     if verdict.url:
                         add(("", verdict.url, *_facts(record), line, verdict.reason, verdict.detail, False))
-        writer.n_read += n_read
+            elif record is None:
+                n_blank += 1
+            else:
+                writer.broken[record.reason] += 1
+                add(("", "", 0, 0, "", "", line, record.reason, record.detail, True))
+        writer.n_read += len(records) - n_blank
 
 
 class PackLinks(beam.DoFn):

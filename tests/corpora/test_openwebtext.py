@@ -178,6 +178,22 @@ def test_the_fast_key_is_the_canonical_form(url: str):
     assert page_key(url) == canonical_url(url)
 
 
+def test_a_dot_before_a_question_mark_is_no_part_of_the_key():
+    assert page_key("http://a.com/b/.?c=1") == canonical_url("http://a.com/b/.?c=1") == "a.com/b?c=1"
+
+
+@settings(max_examples=300, deadline=None)
+@given(plain.filter(lambda url: not url.partition("?")[0].endswith("/")))
+def test_a_plain_url_is_judged_as_one_that_takes_the_slow_way(url: str):
+    fast, slow = judge(url=url), judge(url=url + "#")
+    if isinstance(fast, Link):
+        assert isinstance(slow, Link)
+        assert fast._replace(url=slow.url) == slow
+    else:
+        assert isinstance(slow, Refusal)
+        assert (fast.reason, fast.detail) == (slow.reason, slow.detail)
+
+
 @settings(max_examples=300, deadline=None)
 @given(plain | odd | st.text(max_size=60))
 def test_judging_never_raises_and_a_link_can_be_fetched_and_named(url: str):

@@ -241,6 +241,30 @@ def test_parsing_never_raises(line: bytes):
     assert record is None or isinstance(record, (Submission, BadLine))
 
 
+# Lines that would be read as something else if line ends were only white space: values in halves, two on a line.
+ODD_LINES = [
+    b"", b" ", b"{}", b"{}}", b'{"a": {}', b'{"url": "x}', b'{y"}', b'{"url": "x"}{"url": "y"}', b'{"url":', b'"x"}',
+    b"7",
+    b'{"url": "x", "b": [{}', b'{"url": "x"}\r', b'{"url": "\xff"}', b'{"url": "x", "score": NaN}', b'{"error": 404}',
+]  # fmt: skip
+good_lines = st.integers(0, 99).map(lambda number: b'{"url": "http://a.b/%d", "score": 3}' % number)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(good_lines | st.sampled_from(ODD_LINES), max_size=8), st.booleans())
+def test_many_lines_are_read_just_as_one_by_one(lines: list[bytes], ended: bool):
+    data = b"\n".join(lines) + b"\n" * ended
+    expected = [(n, record) for n, line in enumerate(lines, 1) if (record := parse_submission(line)) is not None]
+    found = read(data)
+    if not expected:
+        assert [record.reason for _, record in found if isinstance(record, BadLine)] == ["empty_file"]
+        return
+    number, last = expected[-1]
+    if not ended and number == len(lines) and isinstance(last, BadLine) and last.reason == "bad_json":
+        expected[-1] = number, BadLine("truncated", "the file ends inside the line")
+    assert found == expected
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
