@@ -33,7 +33,6 @@ from pipelines.near_rows import (
     LARGEST,
     LARGEST_BUCKETS,
     PLACES,
-    ROUTES,
     STATE,
     TALLY,
     FindPairs,
@@ -121,9 +120,9 @@ class RemoveNearDuplicates(beam.PTransform):
         routed = (
             found.pairs
             | "Group pairs" >> beam.GroupByKey()
-            | "Route pairs" >> beam.ParDo(RoutePairs(self.rules)).with_outputs(ROUTES, TALLY, main="pairs")
+            | "Route pairs" >> beam.ParDo(RoutePairs(self.rules)).with_outputs(TALLY, main="routes")
         )
-        return _Pairs(routed.pairs, routed[ROUTES], found[LARGEST], (found[TALLY], routed[TALLY]))
+        return _Pairs(routed.routes, found[LARGEST], (found[TALLY], routed[TALLY]))
 
     def _verify(self, files: Any, places: Any, pairs: "_Pairs") -> "_Verified":
         """The exact similarity of every pair, and a sample of those accepted tested again."""
@@ -139,8 +138,8 @@ class RemoveNearDuplicates(beam.PTransform):
             | "Read shingles" >> beam.ParDo(ReadShingles(self.rules)).with_outputs(TALLY, main="sets")
         )
         verified = (
-            {"pairs": pairs.pairs, "sets": read.sets}
-            | "Bring pairs and shingles together" >> beam.CoGroupByKey()
+            read.sets
+            | "Group shingles by comparison" >> beam.GroupByKey()
             | "Verify pairs" >> beam.ParDo(VerifyPairs(self.rules)).with_outputs(SAMPLE, TALLY, main="edges")
         )
         sample = (
@@ -213,7 +212,6 @@ class _Rows(NamedTuple):
 
 
 class _Pairs(NamedTuple):
-    pairs: Any
     routes: Any
     largest: Any
     tallies: tuple[Any, ...]
