@@ -117,7 +117,7 @@ class RemoveNearDuplicates(beam.PTransform):
             rows_of_slice
             | f"Group by key {number}" >> beam.GroupByKey()
             | f"Find pairs {number}" >> find.with_outputs(TALLY, LARGEST, main="pairs")
-            for number, rows_of_slice in enumerate(rows | "Slice rows" >> beam.Partition(_choose_slice, _SLICES))
+            for number, rows_of_slice in enumerate(rows | "Slice rows" >> beam.Partition(_ChooseSlice(), _SLICES))
         ]
         routed = (
             [one.pairs for one in found]
@@ -145,7 +145,7 @@ class RemoveNearDuplicates(beam.PTransform):
             sets
             | f"Group shingles by comparison {number}" >> beam.GroupByKey()
             | f"Verify pairs {number}" >> beam.ParDo(VerifyPairs(self.rules)).with_outputs(SAMPLE, TALLY, main="edges")
-            for number, sets in enumerate(read.sets | "Slice shingles" >> beam.Partition(_choose_slice, _SLICES))
+            for number, sets in enumerate(read.sets | "Slice shingles" >> beam.Partition(_ChooseSlice(), _SLICES))
         ]
         edges = [one.edges for one in verified] | "All verified pairs" >> beam.Flatten()
         sample = (
@@ -273,9 +273,11 @@ class _LargestBuckets(beam.CombineFn):
         return accumulator
 
 
-def _choose_slice(element: Any, n_slices: int) -> int:
+class _ChooseSlice(beam.PartitionFn):
     """By the low bits of the partition, so that all slices are of one size."""
-    return int(element[0][-1]) % n_slices
+
+    def partition_for(self, element: Any, num_partitions: int) -> int:
+        return int(element[0][-1]) % num_partitions
 
 
 def _path_of_file(element: Any) -> tuple[str, tuple[int, str]]:
