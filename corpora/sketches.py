@@ -60,13 +60,18 @@ def _fill(sketches: U32, elements: U64, owners: NDArray[np.int64], *, turn: int,
     n_values = sketches.shape[1]
     # The elements are well mixed already, so the first round, which is the last for most, needs no hash of its own.
     hashed = mix64(elements + splitmix64(3, turn)[-1]) if turn else elements
-    values = np.minimum((hashed & np.uint64(0xFFFFFFFF)).astype(np.uint32), _EMPTY - np.uint32(1))
+    values = np.minimum(hashed.astype(np.uint32), _EMPTY - np.uint32(1))  # the low half
+    row_begins = np.zeros(sketches.shape[0], np.int64)
+    row_begins[open_texts] = np.arange(open_texts.size) * n_values
+    places = row_begins[owners]
     if turn < n_values:
-        bins = (((hashed >> np.uint64(32)) * np.uint64(n_values)) >> np.uint64(32)).astype(np.int64)
+        bins = hashed >> np.uint64(32)
+        bins *= np.uint64(n_values)
+        bins >>= np.uint64(32)
+        places += bins.view(np.int64)
     else:
-        bins = np.full(hashed.size, turn - n_values)  # the paper's second half: every element to one bin, in turn
-    places = np.searchsorted(open_texts, owners)
+        places += turn - n_values  # the paper's second half: every element to one bin, in turn
     found = np.full(open_texts.size * n_values, _EMPTY, np.uint32)
-    np.minimum.at(found, places * n_values + bins, values)
+    np.minimum.at(found, places, values)
     before = sketches[open_texts]
     sketches[open_texts] = np.where(before == _EMPTY, found.reshape(before.shape), before)

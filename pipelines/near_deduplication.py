@@ -33,7 +33,6 @@ from pipelines.near_rows import (
     LARGEST,
     LARGEST_BUCKETS,
     PLACES,
-    ROUTES,
     STATE,
     TALLY,
     FindPairs,
@@ -54,6 +53,7 @@ from pipelines.near_verification import (
 from pipelines.packed import unpack, windowed
 
 _MAX_PACKED = 50_000  # candidates that wait to be packed
+_SLICES = 4  # that keys and shingles are grouped in, one after the other: the local runner copies a whole group by key
 
 
 class NearDuplicates(NamedTuple):
@@ -112,18 +112,21 @@ class RemoveNearDuplicates(beam.PTransform):
 
     def _find_pairs(self, rows: Any) -> "_Pairs":
         """Documents that share a key."""
-        found = (
-            rows
-            | "Group by key" >> beam.GroupByKey()
-            | "Find pairs"
-            >> beam.ParDo(FindPairs(self.rules, epoch=len(self.earlier))).with_outputs(TALLY, LARGEST, main="pairs")
-        )
+        find = beam.ParDo(FindPairs(self.rules, epoch=len(self.earlier)))
+        found = [
+            rows_of_slice
+            | f"Group by key {number}" >> beam.GroupByKey()
+            | f"Find pairs {number}" >> find.with_outputs(TALLY, LARGEST, main="pairs")
+            for number, rows_of_slice in enumerate(rows | "Slice rows" >> beam.Partition(_ChooseSlice(), _SLICES))
+        ]
         routed = (
-            found.pairs
+            [one.pairs for one in found]
+            | "All pairs" >> beam.Flatten()
             | "Group pairs" >> beam.GroupByKey()
-            | "Route pairs" >> beam.ParDo(RoutePairs(self.rules)).with_outputs(ROUTES, TALLY, main="pairs")
+            | "Route pairs" >> beam.ParDo(RoutePairs(self.rules)).with_outputs(TALLY, main="routes")
         )
-        return _Pairs(routed.pairs, routed[ROUTES], found[LARGEST], (found[TALLY], routed[TALLY]))
+        largest = [one[LARGEST] for one in found] | "All large buckets" >> beam.Flatten()
+        return _Pairs(routed.routes, largest, (*(one[TALLY] for one in found), routed[TALLY]))
 
     def _verify(self, files: Any, places: Any, pairs: "_Pairs") -> "_Verified":
         """The exact similarity of every pair, and a sample of those accepted tested again."""
@@ -138,19 +141,24 @@ class RemoveNearDuplicates(beam.PTransform):
             | "Bring texts and routes together" >> beam.CoGroupByKey()
             | "Read shingles" >> beam.ParDo(ReadShingles(self.rules)).with_outputs(TALLY, main="sets")
         )
-        verified = (
-            {"pairs": pairs.pairs, "sets": read.sets}
-            | "Bring pairs and shingles together" >> beam.CoGroupByKey()
-            | "Verify pairs" >> beam.ParDo(VerifyPairs(self.rules)).with_outputs(SAMPLE, TALLY, main="edges")
-        )
+        verified = [
+            sets
+            | f"Group shingles by comparison {number}" >> beam.GroupByKey()
+            | f"Verify pairs {number}" >> beam.ParDo(VerifyPairs(self.rules)).with_outputs(SAMPLE, TALLY, main="edges")
+            for number, sets in enumerate(read.sets | "Slice shingles" >> beam.Partition(_ChooseSlice(), _SLICES))
+        ]
+        edges = [one.edges for one in verified] | "All verified pairs" >> beam.Flatten()
         sample = (
-            verified[SAMPLE] | "Gather samples" >> beam.GroupByKey() | "Choose the sample" >> beam.Map(_choose_sample)
+            [one[SAMPLE] for one in verified]
+            | "All samples" >> beam.Flatten()
+            | "Gather samples" >> beam.GroupByKey()
+            | "Choose the sample" >> beam.Map(_choose_sample)
         )
         texts = paths | "Read sampled texts" >> beam.ParDo(
             ReadSampledTexts(), sample=beam.pvalue.AsSingleton(sample, default_value=b"")
         )
         checked = sample | "Check the sample" >> beam.ParDo(CheckSample(self.rules), texts=beam.pvalue.AsList(texts))
-        return _Verified(verified.edges, (located[TALLY], read[TALLY], verified[TALLY], checked))
+        return _Verified(edges, (located[TALLY], read[TALLY], *(one[TALLY] for one in verified), checked))
 
     def _choose(self, edges: Any, places: Any) -> "_Chosen":
         """Who is dropped, and for whom."""
@@ -213,7 +221,6 @@ class _Rows(NamedTuple):
 
 
 class _Pairs(NamedTuple):
-    pairs: Any
     routes: Any
     largest: Any
     tallies: tuple[Any, ...]
@@ -264,6 +271,13 @@ class _LargestBuckets(beam.CombineFn):
 
     def extract_output(self, accumulator: list[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
         return accumulator
+
+
+class _ChooseSlice(beam.PartitionFn):
+    """By the low bits of the partition, so that all slices are of one size."""
+
+    def partition_for(self, element: Any, num_partitions: int) -> int:
+        return int(element[0][-1]) % num_partitions
 
 
 def _path_of_file(element: Any) -> tuple[str, tuple[int, str]]:

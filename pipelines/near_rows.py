@@ -38,12 +38,12 @@ PLACES = "places"  # (partition of ids, (text source, packed PLACE)): where the 
 STATE = "state"  # FileEntry as a tuple
 TALLY = "tally"  # (what was counted, how often)
 LARGEST = "largest"  # (documents, key, first id) of the largest buckets
-ROUTES = "routes"  # (partition of ids, packed ROUTE): where the shingles of a document are needed
 
 PLACE = np.dtype([("id", "<u8"), ("low", "<u8")])  # the 16 bytes of a document's id, both halves big-endian numbers
-ROUTE = np.dtype([("id", "<u8"), ("comparison", "<u4")])
+# Where the shingles of a document are needed, and for which pair: a second document names it, a first names none.
+ROUTE = np.dtype([("id", "<u8"), ("comparison", "<u4"), ("pair", PAIR)])
 
-BATCH_TEXTS = 256
+BATCH_TEXTS = 64  # their arrays stay in the processor's cache
 MAX_PAIRS = 1 << 20  # gathered before repeated ones are removed
 LARGEST_BUCKETS = 10
 LARGE_BUCKET = 1_000  # documents
@@ -193,16 +193,16 @@ class FindPairs(beam.DoFn):
 
 
 class RoutePairs(beam.DoFn):
-    """(partition of ids, packed PAIR) -> (comparison, packed PAIR), each pair once; on ROUTES who is needed where.
+    """(partition of ids, packed PAIR) -> (partition of ids, packed ROUTE) for both documents of each pair.
 
-    All pairs of one first document are compared in one place, so that its shingles travel once, except in crowds.
+    All pairs of one first document are compared in one place, so that its shingles travel once, except in crowds. A
+    pair travels with its second document, which is of this run, so that its text is there.
     """
 
     def __init__(self, rules: NearDuplicateRules) -> None:
         self.rules = rules
 
     def start_bundle(self) -> None:
-        self.pairs = PackedRows(PAIR, self.rules.partitions)
         self.routes = PackedRows(ROUTE, self.rules.partitions)
         self.tally: Counter[str] = Counter()
 
@@ -212,27 +212,25 @@ class RoutePairs(beam.DoFn):
         self.tally["canaries_found"] += int(np.count_nonzero(is_canary))
         pairs = pairs[~is_canary]
         self.tally["candidates"] += pairs.size
-        first = pairs["a"]["id"]
+        routes = np.zeros(2 * pairs.size, ROUTE)
+        seconds, firsts = routes[: pairs.size], routes[pairs.size :]
+        seconds["pair"], seconds["id"], firsts["id"] = pairs, pairs["b"]["id"], pairs["a"]["id"]
+        seconds["comparison"] = firsts["comparison"] = self._choose_comparisons(firsts["id"])
+        routes = np.concatenate([seconds, firsts[distinct(firsts["id"], firsts["comparison"])]])
+        self.routes.add(id_partition(routes["id"], self.rules.partitions), routes)
+        if self.routes.is_full:
+            yield from self.routes.take()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield from (windowed(element) for element in self.routes.take())
+        yield from (windowed(beam.pvalue.TaggedOutput(TALLY, item)) for item in sorted(self.tally.items()))
+
+    def _choose_comparisons(self, first: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Where each pair is compared, by its first document; these are sorted."""
         begins = np.flatnonzero(np.append(True, first[1:] != first[:-1])[: first.size])
         counts = np.diff(np.append(begins, first.size))
         chunk = (np.arange(first.size) - np.repeat(begins, counts)) // _PAIRS_PER_COMPARISON
-        comparisons = top_bits(mix64(first + chunk.astype(np.uint64)), self.rules.partitions)
-        self.pairs.add(comparisons, pairs)
-        routes = np.empty(2 * pairs.size, ROUTE)
-        routes["id"] = np.concatenate([first, pairs["b"]["id"]])
-        routes["comparison"] = np.concatenate([comparisons, comparisons])
-        routes = routes[distinct(routes["id"], routes["comparison"])]
-        self.routes.add(id_partition(routes["id"], self.rules.partitions), routes)
-        if self.pairs.is_full:
-            yield from self._take()
-
-    def finish_bundle(self) -> Iterator[Any]:
-        yield from (windowed(element) for element in self._take())
-        yield from (windowed(beam.pvalue.TaggedOutput(TALLY, item)) for item in sorted(self.tally.items()))
-
-    def _take(self) -> Iterator[Any]:
-        yield from self.pairs.take()
-        yield from (beam.pvalue.TaggedOutput(ROUTES, route) for route in self.routes.take())
+        return top_bits(mix64(first + chunk.astype(np.uint64)), self.rules.partitions)
 
 
 def keys_of(grams: HashedRuns, rules: NearDuplicateRules) -> NDArray[np.uint64]:

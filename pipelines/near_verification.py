@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from corpora.duplicate_pairs import EDGE, PAIR, distinct, similarities
+from corpora.duplicate_pairs import EDGE, PAIR, similarities, unique_pairs
 from corpora.near_duplicates import (
     NearDuplicateRules,
     chance_of_comparison,
@@ -33,6 +33,7 @@ SAMPLE = "sample"  # packed EDGE with the smallest hashes, for the check by othe
 SAMPLED_PAIRS = 200
 SIMILARITY_STEPS = 20  # of the histogram, .05 each
 MAX_SET_BYTES = 8 << 20  # shingles gathered before they are sent on
+_N_PAIRS = struct.Struct("<I")
 _HEADER = struct.Struct("<QQI")  # halves of the id, number of shingles
 _TEXT_BATCH = 64
 
@@ -52,7 +53,7 @@ class LocateTexts(beam.DoFn):
         routes = unpack(groups["routes"], ROUTE)
         if not routes.size:
             return
-        routes = routes[distinct(routes["id"], routes["comparison"])]
+        routes = routes[np.argsort(routes["id"])]
         sources = [(source, unpack([blob], PLACE)["id"]) for source, blob in groups["places"]]
         ids, counts = np.unique(np.concatenate([ids for _, ids in sources]), return_counts=True)
         ambiguous = ids[counts > 1]
@@ -61,22 +62,23 @@ class LocateTexts(beam.DoFn):
         wanted = np.ascontiguousarray(routes["id"])
         for source, ids in sources:
             begins, ends = np.searchsorted(wanted, ids), np.searchsorted(wanted, ids, side="right")
-            found = np.flatnonzero(ends > begins)
-            if found.size:
-                parts = [routes[begins[k] : ends[k]] for k in found.tolist()]
-                yield source, np.concatenate(parts).tobytes()
+            counts = ends - begins
+            if counts.any():
+                steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+                yield source, routes[np.repeat(begins, counts) + steps].tobytes()
 
     def finish_bundle(self) -> Iterator[Any]:
         yield windowed(beam.pvalue.TaggedOutput(TALLY, ("id_collisions", self.n_collisions)))
 
 
 class ReadShingles(beam.DoFn):
-    """(text source, its files and ROUTEs) -> (comparison, shingle sets of the documents that are needed there)."""
+    """(text source, its files and ROUTEs) -> (comparison, pairs and shingle sets of the documents needed there)."""
 
     def __init__(self, rules: NearDuplicateRules) -> None:
         self.rules = rules
 
     def start_bundle(self) -> None:
+        self.pairs: dict[int, list[bytes]] = {}
         self.sets: dict[int, list[bytes]] = {}
         self.n_bytes = 0
         self.n_read = 0
@@ -86,7 +88,7 @@ class ReadShingles(beam.DoFn):
         routes = unpack(groups["routes"], ROUTE)
         if not routes.size:
             return
-        routes = routes[distinct(routes["id"], routes["comparison"])]
+        routes = routes[np.lexsort((routes["comparison"], routes["id"]))]
         wanted = np.unique(routes["id"])
         for _, path in sorted(groups["paths"]):
             found = [wanted[:0]]
@@ -105,22 +107,26 @@ class ReadShingles(beam.DoFn):
         grams = hash_ngrams(hash_words(texts), self.rules.shingle_words, short_texts=True)
         begins = np.searchsorted(routes["id"], ids["id"]).tolist()
         ends = np.searchsorted(routes["id"], ids["id"], side="right").tolist()
-        comparisons = routes["comparison"].tolist()
+        comparisons, has_pair = routes["comparison"].tolist(), (routes["pair"]["b"]["id"] == routes["id"]).tolist()
         for (high, low), shingles, begin, end in zip(ids.tolist(), shingle_sets(grams), begins, ends, strict=True):
             blob = _HEADER.pack(high, low, shingles.size) + shingles.tobytes()
-            for comparison in comparisons[begin:end]:
+            for comparison in dict.fromkeys(comparisons[begin:end]):
                 self.sets.setdefault(comparison, []).append(blob)
                 self.n_bytes += len(blob)
+            for place in range(begin, end):
+                if has_pair[place]:
+                    self.pairs.setdefault(comparisons[place], []).append(routes["pair"][place].tobytes())
         self.n_read += len(texts)
 
     def _take(self) -> Iterator[Any]:
         for comparison in sorted(self.sets):
-            yield partition_key(comparison), b"".join(self.sets[comparison])
-        self.sets, self.n_bytes = {}, 0
+            pairs = self.pairs.get(comparison, [])
+            yield partition_key(comparison), b"".join([_N_PAIRS.pack(len(pairs)), *pairs, *self.sets[comparison]])
+        self.pairs, self.sets, self.n_bytes = {}, {}, 0
 
 
 class VerifyPairs(beam.DoFn):
-    """(comparison, its PAIRs and shingle sets) -> (partition of ids, packed EDGE) of the near-duplicates among them."""
+    """(comparison, its pairs and shingle sets) -> (partition of ids, packed EDGE) of the near-duplicates among them."""
 
     def __init__(self, rules: NearDuplicateRules) -> None:
         self.rules = rules
@@ -131,9 +137,10 @@ class VerifyPairs(beam.DoFn):
         self.tally: Counter[str] = Counter()
 
     def process(self, element: Any) -> Iterator[Any]:
-        groups = element[1]
-        pairs = unpack(groups["pairs"], PAIR)
-        measured = measure_pairs(pairs, dict(_parse_sets(groups["sets"])))
+        blobs = list(element[1])
+        pairs = np.concatenate([np.frombuffer(blob, PAIR, *_find_pairs(blob)) for blob in blobs])
+        pairs = unique_pairs(pairs)
+        measured = measure_pairs(pairs, dict(_parse_sets(blobs)))
         self.tally["pairs_without_text"] += pairs.size - measured.size
         self.tally["pairs_verified"] += measured.size
         common, sizes = measured["common"].astype(np.int64), measured["sizes"].astype(np.int64)
@@ -220,17 +227,19 @@ def read_texts(path: str, wanted: NDArray[np.uint64]) -> Iterator[tuple[NDArray[
         file = pq.ParquetFile(stream, page_checksum_verification=True)
         has_reason = "reason" in file.schema_arrow.names
         for group in range(file.num_row_groups):
-            head = file.read_row_group(group, columns=["document_id", *(["reason"] if has_reason else [])])
+            head = file.read_row_group(group, columns=["document_id"], use_threads=False)
             places = np.empty(head.num_rows, PLACE)
             halves = np.frombuffer(b"".join(head["document_id"].to_pylist()), ">u8").reshape(-1, 2)
             places["id"], places["low"] = halves[:, 0], halves[:, 1]
-            is_wanted = np.isin(places["id"], wanted)
-            if has_reason:
-                is_wanted &= np.array([not reason for reason in head["reason"].to_pylist()], np.bool_)
-            rows = np.flatnonzero(is_wanted)
+            rows = np.flatnonzero(np.isin(places["id"], wanted))
             if not rows.size:
                 continue
-            texts = file.read_row_group(group, columns=["text"])["text"].take(pa.array(rows))
+            columns = ["text", "reason"] if has_reason else ["text"]
+            table = file.read_row_group(group, columns=columns, use_threads=False).take(pa.array(rows))
+            if has_reason:
+                is_kept = np.array([not reason for reason in table["reason"].to_pylist()], np.bool_)
+                table, rows = table.filter(pa.array(is_kept)), rows[is_kept]
+            texts = table["text"]
             for start in range(0, rows.size, _TEXT_BATCH):
                 yield places[rows[start : start + _TEXT_BATCH]], texts.slice(start, _TEXT_BATCH).to_pylist()
 
@@ -247,10 +256,16 @@ def _rank_of(element: Any) -> int:
     return int(element[1][0])
 
 
+def _find_pairs(blob: bytes) -> tuple[int, int]:
+    """(number, offset) of the pairs that an element begins with."""
+    return _N_PAIRS.unpack_from(blob)[0], _N_PAIRS.size
+
+
 def _parse_sets(blobs: Iterable[bytes]) -> Iterator[tuple[int, tuple[int, NDArray[np.uint32]]]]:
     """(half id, (other half, shingles)) of every document."""
     for blob in blobs:
-        offset = 0
+        n_pairs, offset = _find_pairs(blob)
+        offset += n_pairs * PAIR.itemsize
         while offset < len(blob):
             high, low, n = _HEADER.unpack_from(blob, offset)
             offset += _HEADER.size

@@ -22,7 +22,8 @@ class PackedRows:
     """Rows of one dtype on their way to partitions."""
 
     def __init__(self, dtype: np.dtype[Any], n_partitions: int) -> None:
-        self._dtype, self._n_partitions = dtype, n_partitions
+        self._opaque = np.dtype((np.void, dtype.itemsize))  # moved as a whole, not field by field
+        self._n_partitions = n_partitions
         self._partitions: list[NDArray[np.uint32]] = []
         self._rows: list[NDArray[Any]] = []
         self._n_bytes = 0
@@ -43,7 +44,7 @@ class PackedRows:
         """(partition's key, its rows) of all that was gathered, which is then forgotten."""
         if not self._rows:
             return
-        partitions, rows = np.concatenate(self._partitions), np.concatenate(self._rows)
+        partitions, rows = np.concatenate(self._partitions), np.concatenate(self._rows).view(self._opaque)
         self._partitions, self._rows, self._n_bytes = [], [], 0
         small = partitions.astype(np.uint16) if self._n_partitions <= 1 << 16 else partitions
         order = np.argsort(small, kind="stable")  # of 16 bits: a radix sort

@@ -5,7 +5,7 @@ Type: python tests/benchmarks/bench_near_duplicates.py [--documents 10000 100000
 Documents are real sentences with planted pairs of known similarity (planted_pairs.py). Ours is `RemoveNearDuplicates`
 over work files on the local runner, one worker, at 0.5:0.99; the start of the runner is counted too. The peer is all
 four stages of datatrove's MinHash as its authors set it (14 buckets of 8 hashes), reading and writing its own JSON
-lines. It may need another Python, with `datatrove orjson spacy xxhash<4` (it hashes strings, which xxhash 4 refuses).
+lines; the extra `bench` installs what it needs, and --peer-python names another interpreter that has it.
 A planted pair counts as found when at least one of the two is gone. Processor seconds are what counts; on a busy
 machine they too are inflated.
 
