@@ -21,7 +21,8 @@ class HtmlLimits:
     """How much of a shape is harmless."""
 
     max_depth: int = 200  # open elements; below lxml's 255 with room for the elements that parsers add
-    max_formatting_depth: int = 8  # of those, like <b>: where it is not closed, parsers reopen it in each paragraph
+    kept_depth: int = 60  # levels that are left of a page nested more deeply: its text costs parsers time at each level
+    max_formatting_depth: int = 4  # of those, like <b>: where it is not closed, parsers reopen it in each paragraph
     max_tag_chars: int = 20_000  # attributes included; in longer tags only class and id are kept
     max_elements: int = 15_000  # for extractors that need time quadratic in them, as trafilatura does
     unchecked_tags: int = 5_000  # fewer cannot nest deeply enough to take seconds
@@ -30,6 +31,8 @@ class HtmlLimits:
     def __post_init__(self) -> None:
         if not 10 <= self.max_depth <= 240:
             raise ValueError(f"max_depth is {self.max_depth}; lxml reads up to 254, so it is between 10 and 240")
+        if not 1 <= self.kept_depth <= self.max_depth:
+            raise ValueError(f"kept_depth is {self.kept_depth}; it is between 1 and max_depth, {self.max_depth}")
         if self.max_tag_chars < 1_000:
             raise ValueError(f"max_tag_chars is {self.max_tag_chars}; ordinary tags have up to 1,000 characters")
 
@@ -162,7 +165,7 @@ class _Flattener:
             return tag
         if name in _CLOSED_BY_ITSELF and self.open and self.open[-1][0] == name:
             return tag if self.open[-1][1] else self._instead(name)
-        kept = self.n_kept < self.limits.max_depth
+        kept = self.n_kept < self.limits.kept_depth
         if name in _FORMATTING:
             kept = kept and self.n_formatting < self.limits.max_formatting_depth
             self.n_formatting += 1
