@@ -8,7 +8,7 @@ The sources. WebText (Radford et al. 2019, 2.1): outbound links of Reddit with a
 RoBERTa used that copy (Liu et al. 2019, 3.2: 38 GB). In that code submissions marked over_18 are left out, as are
 hosts and file endings on a list; ours are in `corpora.link_lists`.
 
-What a link is lost for, in this order, the first that holds: no_link, self_post, no_score, low_score, over_18,
+What a link is lost for, in this order, the first that holds: no_link, self_post, no_score, low_score, adults_only,
 removed_post, too_new, bad_url, secret_url, wikipedia, excluded_host, excluded_ending, url_too_long.
 """
 
@@ -118,7 +118,7 @@ class Refusal(NamedTuple):
 
 _UNSHOWN = {
     reason: Refusal(reason, "")
-    for reason in ("no_link", "self_post", "no_score", "low_score", "over_18", "removed_post", "too_new")
+    for reason in ("no_link", "self_post", "no_score", "low_score", "adults_only", "removed_post", "too_new")
 }
 Judge = Callable[[Submission], Link | Refusal]
 
@@ -192,7 +192,7 @@ def _submission_check(rules: UrlRules) -> Callable[[Submission], str]:
         if min_score is not None and submission.score < min_score:
             return "low_score"
         if rules.drop_over_18 and submission.over_18:
-            return "over_18"
+            return "adults_only"
         if rules.drop_removed and submission.removed_by_category:
             return "removed_post"
         if rules.created_before and not 0 < (submission.created_utc or 0) < rules.created_before:

@@ -68,7 +68,7 @@ REASONS: dict[str, str] = {
     "self_post": "The submission is a text of its own, not a link.",
     "no_score": "The submission has no score.",
     "low_score": "The score is below the limit.",
-    "over_18": "The submission is marked as for adults.",
+    "adults_only": "The submission is marked as for adults.",
     "removed_post": "The submission was removed by a moderator, by Reddit or by its author.",
     "too_new": "The submission is newer than the limit, or does not say how old it is.",
     "bad_url": "The link is not the address of a public web page.",

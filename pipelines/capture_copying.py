@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corpora.common_crawl import Capture, check_record, order_captures
+from corpora.captures import Capture, check_record, order_captures
 from pipelines.capture_lookup import as_table
 from pipelines.capture_reading import PieceReader
 from pipelines.crawl_outcomes import FETCHED, OUTCOME_SCHEMA

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corpora.common_crawl import BadIndexLine, Capture, parse_index_line
+from corpora.captures import BadIndexLine, Capture, parse_index_line
 from corpora.compressed_lines import LineDamage, read_lines
 from corpora.openwebtext import page_key
 from pipelines.storage import exists, is_url, local_path, open_read, write_atomically

@@ -55,9 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
     group.add_argument("--crawl-root", default="", metavar="ROOT",
                        help="where crawl-data/ and what lists name lie: https, s3 or a local mirror"
                             " (default: https://data.commoncrawl.org; of lists: their own folder)")  # fmt: skip
-    group.add_argument("--max-warcs", type=int, default=None, metavar="N", help="take only the first N files")
-    group.add_argument("--limit-bytes", type=int, default=None, metavar="BYTES",
-                       help="take only the records that start in the first BYTES of each file")  # fmt: skip
+    options.add_limit_flags(group)
     rules = parser.add_argument_group("rules")
     rules.add_argument(
         "--variant", default="default", choices=sorted(ccnews.VARIANTS),

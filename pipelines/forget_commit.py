@@ -1,9 +1,9 @@
 """Replaces files of a finished run so that a crash leaves the old run, the new run, or a note of what is left to do.
 
-In: new files, complete and synced, below RUN/work/forget, the new manifest among them. Out: the run they make. The
-rule: one rename decides. It puts a journal in the manifest's place: before it nothing of the run has changed, after
-it the journal says all that is left to do, and every reader refuses the folder with a sentence that names the remedy,
-since what it would take for the manifest is none. The new manifest goes in last.
+In: new files, complete and synced, in the folder `work/forget` of the run, the new manifest among them. Out: the run
+they make. The rule: one rename decides. It puts a journal in the manifest's place: before it nothing of the run has
+changed, after it the journal says all that is left to do, and every reader refuses the folder with a sentence that
+names the remedy, since what it would take for the manifest is none. The new manifest goes in last.
 """
 
 import hashlib

@@ -32,6 +32,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see --help\n")
 
 
+def add_limit_flags(group: Any) -> None:
+    """--max-warcs and --limit-bytes, for trying a pipeline of crawl files on a part of them."""
+    group.add_argument("--max-warcs", type=int, default=None, metavar="N", help="take only the first N files")
+    group.add_argument("--limit-bytes", type=int, default=None, metavar="BYTES",
+                       help="take only the records that start in the first BYTES of each file")  # fmt: skip
+
+
 def add_output_flags(parser: argparse.ArgumentParser, *, min_tokens: int = 0) -> None:
     """--output, --vocabulary and how shards are made."""
     group = parser.add_argument_group("output")

@@ -76,9 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
     group.add_argument("--crawl-root", default="", metavar="ROOT",
                        help="where the files that lists name lie: https, s3 or a local mirror"
                             " (default: the list's own folder)")  # fmt: skip
-    group.add_argument("--max-warcs", type=int, default=None, metavar="N", help="take only the first N files")
-    group.add_argument("--limit-bytes", type=int, default=None, metavar="BYTES",
-                       help="take only the records that start in the first BYTES of each file")  # fmt: skip
+    options.add_limit_flags(group)
     rules = parser.add_argument_group("rules")
     rules.add_argument(
         "--keep", type=float, default=DEFAULT_KEEP, metavar="FRACTION",

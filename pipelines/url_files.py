@@ -1,9 +1,9 @@
 """The files of the URL stage: what was taken of each submissions file, the URLs of a run, and `urls.json`.
 
-    OUT/work/urls-<hash>/<file>.parquet   links and shown rejects of one input file, its books in the metadata
-    OUT/urls/part-*.parquet               one row a URL, sorted by its canonical form
-    OUT/urls/rejected-*.parquet           refused links, duplicates and broken lines, sorted by their place
-    OUT/urls/urls.json                    written last: the commit point; readers trust only what it lists
+    work/urls-<hash>/<file>.parquet       links and shown rejects of one input file, its books in the metadata
+    urls/part-*.parquet                   one row a URL, sorted by its canonical form
+    urls/rejected-*.parquet               refused links, duplicates and broken lines, sorted by their place
+    urls/urls.json                        written last: the commit point; readers trust only what it lists
 
 A submission that was rejected for itself (a low score, no link) has no row: there would be billions. It is counted per
 file and reason in `urls.json`, and the books balance over all of them.

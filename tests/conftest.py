@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import hypothesis
 import pytest
 
 from corpora.documents import RawPage
@@ -15,9 +14,6 @@ from corpora.warc import read_pages
 # Scripts, not tests: run by hand and by `make bench`.
 collect_ignore_glob = ["data/*.py", "benchmarks/*.py"]
 ROOT = Path(__file__).resolve().parents[1]
-# How long an example takes says how busy the machine is. Times are for benchmarks, and for tests that ask for one.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ TOP_LEVEL = {
     *("tests", "deploy", "pyproject.toml", "README.md", "Makefile", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"),
 }
 VAGUE = {"util", "utils", "helper", "helpers", "manager", "managers", "misc", "common"}
-PROPER = "common_crawl"  # an organisation
 MAX_LINES = 500
 # A name the design gives to a command's module, in a package that is never first on the path (trainer's scripts are).
 ALLOWED_SHADOWS = {"inspection/trace.py"}
@@ -69,9 +68,7 @@ def test_no_module_shadows_the_standard_library_a_dependency_or_a_package(projec
 def test_no_module_or_folder_has_a_vague_name(tracked: list[Path]) -> None:
     python = [path for path in tracked if path.suffix == ".py"]
     vague = [
-        path
-        for path in python
-        if {word for part in path.with_suffix("").parts for word in part.replace(PROPER, "").split("_")} & VAGUE
+        path for path in python if {word for part in path.with_suffix("").parts for word in part.split("_")} & VAGUE
     ]
     assert vague == []
 

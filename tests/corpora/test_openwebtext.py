@@ -64,7 +64,7 @@ def test_a_link_carries_what_is_needed_to_fetch_it_and_to_find_its_submission():
         ({"score": None}, "no_score"),
         ({"score": 2}, "low_score"),
         ({"score": -7}, "low_score"),
-        ({"over_18": True}, "over_18"),
+        ({"over_18": True}, "adults_only"),
         ({"removed_by_category": "moderator"}, "removed_post"),
         ({"over_18": None}, ""),  # old forms do not always say
         ({"is_self": None}, ""),

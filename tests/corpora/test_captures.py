@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpora.common_crawl import (
+from corpora.captures import (
     BadIndexLine,
     Capture,
     check_record,

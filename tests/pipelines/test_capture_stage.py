@@ -10,13 +10,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from corpora.common_crawl import Capture, parse_index_line
+from corpora.captures import Capture, parse_index_line
 from corpora.documents import RawPage
 from corpora.openwebtext import UrlRules
 from corpora.warc import read_pages
 from pipelines.capture_copying import OUTCOMES, find_record
 from pipelines.capture_reading import PieceReader
-from pipelines.common_crawl_stage import run_common_crawl
+from pipelines.capture_stage import run_common_crawl
 from pipelines.fetched_files import FetchedRun, read_fetched, write_fetched
 from pipelines.inputs import resolve_inputs
 from pipelines.running import PipelineFailedError

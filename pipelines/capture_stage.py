@@ -1,7 +1,7 @@
 """Fetch, the other way: the pages of a list of URLs out of Common Crawl's archives instead of from their hosts.
 
 Every file of an index is read once, whole, and what it knows of a wanted page is kept. Then, for each part of the
-list, the best capture of every URL (`corpora.common_crawl` says which) is read out of its archive by its place, checked
+list, the best capture of every URL (`corpora.captures` says which) is read out of its archive by its place, checked
 and copied, as it was stored, into a WARC file of our own:
 
     OUT/fetched/common-crawl-<part>.warc.gz            records in the order of the list
@@ -23,7 +23,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow.parquet as pq
 
-from corpora.common_crawl import Capture
+from corpora.captures import Capture
 from corpora.errors import CorpusError
 from pipelines.capture_copying import copy_part, read_outcomes, read_pages_wanted, table_path
 from pipelines.capture_lookup import IndexCounts, hash_keys, look_up, read_counts, read_wanted
