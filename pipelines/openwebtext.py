@@ -16,8 +16,8 @@ import sys
 from corpora import openwebtext
 from corpora.submissions import SUBMISSION_ENDINGS
 from pipelines import options
-from pipelines.command import exit_status
 from pipelines.capture_stage import run_common_crawl
+from pipelines.command import exit_status
 from pipelines.corpus import run_corpus
 from pipelines.crawl_stage import run_crawl
 from pipelines.fetched_files import FETCHED_FOLDER, read_fetched
