@@ -359,10 +359,13 @@ def test_missing_extra_and_changed_files_are_named(run):
 def test_a_large_manifest_loads_at_two_thousand_shards_a_second(manifest):
     big = make_big_manifest(manifest, n_shards=2_000, n_blocks=250)
     data = dump_manifest(big)
-    started = time.process_time()
-    back = parse_manifest(data)
-    assert time.process_time() - started < 1.2  # 10,000 shards of 256 MiB in 6 s
-    assert len(back.shards) == 2_000
+    seconds = []
+    for _ in range(3):  # what else the machine does only adds
+        started = time.process_time()
+        back = parse_manifest(data)
+        seconds.append(time.process_time() - started)
+        assert len(back.shards) == 2_000
+    assert min(seconds) < 1.2  # 10,000 shards of 256 MiB in 6 s
 
 
 def make_big_manifest(manifest: Manifest, *, n_shards: int, n_blocks: int) -> Manifest:
