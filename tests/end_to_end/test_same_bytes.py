@@ -105,7 +105,9 @@ def test_sigterm_stops_within_five_seconds_and_the_next_run_goes_on(
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         for note in (tmp_path / "out" / "work").glob("*/progress/*"):
             note.unlink()
-        run = subprocess.Popen(flags, cwd=project_root, env=environment, stderr=subprocess.PIPE, text=True)
+        run = subprocess.Popen(
+            flags, cwd=project_root, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
         wait_for_split(tmp_path / "out" / "work", run)
         run.send_signal(signal_number)
         started = time.monotonic()
@@ -113,6 +115,7 @@ def test_sigterm_stops_within_five_seconds_and_the_next_run_goes_on(
         assert time.monotonic() - started < 5
         assert run.returncode == 128 + signal_number
         assert "the same command goes on from here" in errors
+        wait_for_nobody(run.pid)  # a worker that outlives its driver would write the next run's first note
     command(*flags)
     assert digest(tmp_path / "out") == digest(reference_run)
 
@@ -125,6 +128,18 @@ def wait_for_split(work: Path, run: "subprocess.Popen[str]") -> None:
             return
         time.sleep(0.05)
     raise AssertionError("the run never began to extract, or ended before it could be stopped")
+
+
+def wait_for_nobody(group: int) -> None:
+    """Waits until no process of the group is left: workers end with their driver."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    raise AssertionError("workers were still there 20 seconds after their driver")
 
 
 def test_a_finished_run_is_recognised_and_not_done_again(command, flags, reference_run: Path, sample, vocabulary):
