@@ -58,10 +58,12 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     summary = _add(commands, "summary", "what is in a run: books, counts, shards, vocabulary, languages, domains")
-    summary.add_argument("out", nargs="+", metavar="OUT", help="folder of a finished run; several are shown in turn")
+    summary.add_argument(
+        "out", nargs="+", metavar="OUT", help="folder of a finished run or of a mixture; several are shown in turn"
+    )
     _add_show(_add(commands, "show", "documents, their sentences and tokens, and rejects"))
     verify = _add(commands, "verify", "whether every file is what the manifest says; names each fault, exit 1 if any")
-    verify.add_argument("out", metavar="OUT", help="folder of a finished run")
+    verify.add_argument("out", metavar="OUT", help="folder of a finished run, or of a mixture: all of its runs")
     verify.add_argument(
         "--quick", action="store_true",
         help="only presence, sizes, ends of tars, rows of tables and files too many; by default every byte is read",

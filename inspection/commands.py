@@ -8,10 +8,19 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from inspection import lookup, rows, samples, show, summary, trace, verify
+from inspection import lookup, rows, samples, show, trace, verify
 from inspection.errors import NotFoundError
 from inspection.lookup import Record
+from inspection.mixtures import (
+    MixtureFolder,
+    mixture_lines,
+    mixture_values,
+    names_mixture,
+    open_mixture,
+    refuse_mixture,
+)
 from inspection.run_folder import RunFolder, open_run
+from inspection.summary import summary_lines, summary_values
 from trainer.plan import SampleId
 
 
@@ -23,14 +32,16 @@ class Answer(NamedTuple):
 
 
 def summarise(flags: argparse.Namespace) -> Answer:
-    runs = [open_run(place) for place in flags.out]
+    opened = [open_mixture(place) if names_mixture(place) else open_run(place) for place in flags.out]
     if flags.json:
-        values = [summary.summary_values(run) for run in runs]
+        values = [mixture_values(one) if isinstance(one, MixtureFolder) else summary_values(one) for one in opened]
         return _as_json(values[0] if len(values) == 1 else {"runs": values})
-    return _paragraphs([summary.summary_lines(run) for run in runs], gap=2)
+    lines = [mixture_lines(one) if isinstance(one, MixtureFolder) else summary_lines(one) for one in opened]
+    return _paragraphs(lines, gap=2)
 
 
 def show_records(flags: argparse.Namespace) -> Answer:
+    refuse_mixture(flags.out)
     run = open_run(flags.out)
     if flags.document is not None or flags.shard is not None:
         record = _find_asked(run, flags)
@@ -49,27 +60,55 @@ def show_records(flags: argparse.Namespace) -> Answer:
 
 
 def verify_files(flags: argparse.Namespace) -> Answer:
-    run = open_run(flags.out)
+    mixed = names_mixture(flags.out)
+    if mixed:  # opening it compares the manifests of its runs with those that were mixed
+        runs = [part.run for part in open_mixture(flags.out).parts]
+    else:
+        runs = [open_run(flags.out)]
+    answers = [_verify_run(run, quick=flags.quick) for run in runs]
+    status = max(answer.status for answer in answers)
+    if flags.json:
+        values = [answer.values for answer in answers]
+        return _as_json(
+            values[0] if not names_mixture(flags.out) else {"ok": not status, "runs": values}, status=status
+        )
+    return Answer([line for answer in answers for line in answer.lines], status)
+
+
+class _Verified(NamedTuple):
+    """What was found of one run."""
+
+    lines: list[str]
+    values: dict[str, object]
+    status: int
+
+
+def _verify_run(run: RunFolder, *, quick: bool) -> _Verified:
     files, n_bytes = verify.count_files(run), verify.count_bytes(run)
     with tqdm(
         total=n_bytes, desc="verify", unit="B", unit_scale=True, leave=False, dynamic_ncols=True, file=sys.stderr,
-        disable=True if flags.quick else None,  # None: shown on a terminal only
+        disable=True if quick else None,  # None: shown on a terminal only
     ) as bar:  # fmt: skip
-        faults = list(verify.verify_run(run, quick=flags.quick, advance=bar.update))
-    status = 1 if faults else 0
-    if flags.json:
-        values = [fault._asdict() for fault in faults]
-        answer = {"ok": not faults, "quick": flags.quick, "files": files, "bytes": n_bytes, "faults": values}
-        return _as_json(answer, status=status)
+        faults = list(verify.verify_run(run, quick=quick, advance=bar.update))
+    values: dict[str, object] = {
+        "ok": not faults,
+        "quick": quick,
+        "files": files,
+        "bytes": n_bytes,
+        "faults": [fault._asdict() for fault in faults],
+    }
     if faults:
         n = len(faults)
-        return Answer([*map(verify.fault_line, faults), f"{run.path}: {n} fault{'' if n == 1 else 's'}"], status)
-    how = "there and of the right size" if flags.quick else "every byte is what the manifest says"
+        lines = [*map(verify.fault_line, faults), f"{run.path}: {n} fault{'' if n == 1 else 's'}"]
+        return _Verified(lines, values, 1)
+    how = "there and of the right size" if quick else "every byte is what the manifest says"
     documents = run.manifest.counts.documents
-    return Answer([f"OK {run.path}: {files:,} files, {n_bytes:,} bytes, {documents:,} documents; {how}"])
+    line = f"OK {run.path}: {files:,} files, {n_bytes:,} bytes, {documents:,} documents; {how}"
+    return _Verified([line], values, 0)
 
 
 def trace_back(flags: argparse.Namespace) -> Answer:
+    refuse_mixture(flags.out)
     run = open_run(flags.out)
     warc_root = trace.open_warc_root(flags.warc_root)
     if flags.run is not None:
