@@ -2,8 +2,12 @@
 
 import gzip
 import json
+import os
 import shutil
+import signal
+import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -108,6 +112,27 @@ def test_the_run_is_recognised_and_its_settings_say_how_it_was_made(command, fin
     assert settings["shards"]["min_tokens"] == 128
     again = command(*flags(crawl, vocabulary, finished))
     assert again.stdout.count("already finished") == 3
+
+
+@pytest.mark.slow
+def test_killed_in_every_stage_it_writes_the_same_bytes(
+    environment, project_root: Path, finished: Path, crawl: Path, vocabulary: Path, command, digest, tmp_path: Path
+):
+    words = flags(crawl, vocabulary, tmp_path / "out")
+    # What a stage leaves while it runs, and so shows that it has begun but is not done.
+    for begun in ("work/urls-*/*", "fetched/*.parquet", "work/*/progress/*.json"):
+        run = subprocess.Popen(
+            words, cwd=project_root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        end = time.monotonic() + 120
+        while run.poll() is None and time.monotonic() < end and not any((tmp_path / "out").glob(begun)):
+            time.sleep(0.01)
+        assert run.poll() is None, f"the run ended before it was seen to write {begun}"
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    command(*words, timeout=400)
+    assert digest(tmp_path / "out") == digest(finished)
 
 
 @pytest.mark.slow
