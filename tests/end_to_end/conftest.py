@@ -1,12 +1,15 @@
 """Commands run as a user runs them: separate processes, real files, the exit status looked at."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pyarrow.dataset as ds
 import pytest
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -76,3 +79,16 @@ def tree_digest(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def digest() -> Callable[[Path], dict[str, str]]:
     return tree_digest
+
+
+@pytest.fixture(scope="module")
+def manifest(run: Path) -> dict[str, Any]:
+    """What the manifest of a module's own run holds."""
+    loaded: dict[str, Any] = json.loads((run / "manifest.json").read_text())
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def rows() -> Callable[[Path, str], list[dict[str, Any]]]:
+    """The rows of a run's documents/ or rejected/."""
+    return lambda run, folder: ds.dataset(run / folder).to_table().to_pylist()

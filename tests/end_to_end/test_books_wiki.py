@@ -1,13 +1,14 @@
 """Books and Wikipedia from real files: the books balance, editions go, one worker and two write the same bytes."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow.dataset as ds
 import pytest
 
 from pipelines import books_wiki
+
+Rows = Callable[[Path, str], list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
@@ -25,18 +26,9 @@ def run(command: Any, flags: list[str], tmp_path_factory: pytest.TempPathFactory
     return output
 
 
-@pytest.fixture(scope="module")
-def manifest(run: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((run / "manifest.json").read_text())
-    return loaded
-
-
-def rows(run: Path, folder: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = ds.dataset(run / folder).to_table().to_pylist()
-    return found
-
-
-def test_every_record_of_both_kinds_is_kept_or_lost_for_a_reason(run: Path, manifest: dict[str, Any]) -> None:
+def test_every_record_of_both_kinds_is_kept_or_lost_for_a_reason(
+    run: Path, manifest: dict[str, Any], rows: Rows
+) -> None:
     books = manifest["books"]
     lost = books["rejected"] | books["broken"]
     assert books["read"] == books["kept"] + sum(lost.values())
@@ -44,7 +36,7 @@ def test_every_record_of_both_kinds_is_kept_or_lost_for_a_reason(run: Path, mani
     assert {"redirect", "near_duplicate"} <= lost.keys()
 
 
-def test_an_edition_is_dropped_for_a_kept_one_that_it_is_like(run: Path) -> None:
+def test_an_edition_is_dropped_for_a_kept_one_that_it_is_like(run: Path, rows: Rows) -> None:
     kept = {row["document_id"]: row for row in rows(run, "documents")}
     dropped = [row for row in rows(run, "rejected") if row["reason"] == "near_duplicate"]
     assert any("Jack-Sheppard" in row["source"] for row in dropped)
@@ -53,7 +45,9 @@ def test_an_edition_is_dropped_for_a_kept_one_that_it_is_like(run: Path) -> None
         assert row["similarity"] > 0.5
 
 
-def test_kinds_are_told_apart_by_name_and_stand_beside_their_own_targets(run: Path, manifest: dict[str, Any]) -> None:
+def test_kinds_are_told_apart_by_name_and_stand_beside_their_own_targets(
+    run: Path, manifest: dict[str, Any], rows: Rows
+) -> None:
     kinds = manifest["statistics"]["details"]["kinds"]
     documents = rows(run, "documents")
     for kind in ("books", "wikipedia"):
@@ -65,7 +59,7 @@ def test_kinds_are_told_apart_by_name_and_stand_beside_their_own_targets(run: Pa
     assert "wikipedia: text" in report
 
 
-def test_a_document_says_where_it_comes_from(command: Any, run: Path, shared_data: Path) -> None:
+def test_a_document_says_where_it_comes_from(command: Any, run: Path, shared_data: Path, rows: Rows) -> None:
     article = next(row for row in rows(run, "documents") if row["source"].startswith("wikipedia/"))
     said = command(
         "inspect-shards",

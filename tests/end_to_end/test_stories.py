@@ -3,16 +3,18 @@
 import importlib.util
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow.dataset as ds
 import pytest
 
 from corpora.commonsense import parse_questions
 from pipelines import stories
 
 KEEP = 0.15
+
+Rows = Callable[[Path, str], list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +37,6 @@ def run(command: Any, flags: list[str], tmp_path_factory: pytest.TempPathFactory
     return output
 
 
-@pytest.fixture(scope="module")
-def manifest(run: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((run / "manifest.json").read_text())
-    return loaded
-
-
-def rows(run: Path, folder: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = ds.dataset(run / folder).to_table().to_pylist()
-    return found
-
-
 def test_the_books_balance_and_the_cut_keeps_the_share_that_was_asked_for(run: Path, manifest: dict[str, Any]) -> None:
     books, cut = manifest["books"], manifest["statistics"]["details"]["cut"]
     lost = books["rejected"] | books["broken"]
@@ -57,7 +48,7 @@ def test_the_books_balance_and_the_cut_keeps_the_share_that_was_asked_for(run: P
 
 
 def test_kept_documents_have_the_twins_score_and_it_reaches_the_cut(
-    run: Path, manifest: dict[str, Any], shared_data: Path, project_root: Path
+    run: Path, manifest: dict[str, Any], shared_data: Path, project_root: Path, rows: Rows
 ) -> None:
     spec = importlib.util.spec_from_file_location("twin", project_root / "tests" / "benchmarks" / "stories_twin.py")
     assert spec is not None
@@ -79,7 +70,7 @@ def test_kept_documents_have_the_twins_score_and_it_reaches_the_cut(
     assert max(scores) == cut["highest_score"]
 
 
-def test_what_was_cut_says_its_score_and_the_cut(run: Path, manifest: dict[str, Any]) -> None:
+def test_what_was_cut_says_its_score_and_the_cut(run: Path, manifest: dict[str, Any], rows: Rows) -> None:
     cut = f"{manifest['statistics']['details']['cut']['lowest_score_kept']:.6f}"
     below = [row for row in rows(run, "rejected") if row["reason"] == "below_cut"]
     assert len(below) == manifest["books"]["rejected"]["below_cut"]
