@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 Digest = Callable[[Path], dict[str, str]]
@@ -134,12 +135,18 @@ def wait_for_nobody(group: int) -> None:
     """Waits until no process of the group is left: workers end with their driver."""
     end = time.monotonic() + 20
     while time.monotonic() < end:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
+        if not any(is_alive_in(process, group) for process in psutil.process_iter(["status"])):
             return
         time.sleep(0.05)
     raise AssertionError("workers were still there 20 seconds after their driver")
+
+
+def is_alive_in(process: psutil.Process, group: int) -> bool:
+    """Whether a process of the group still works; one that nobody has reaped yet does not."""
+    try:
+        return os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE
+    except ProcessLookupError:
+        return False
 
 
 def test_a_finished_run_is_recognised_and_not_done_again(command, flags, reference_run: Path, sample, vocabulary):
