@@ -69,9 +69,7 @@ def verify_files(flags: argparse.Namespace) -> Answer:
     status = max(answer.status for answer in answers)
     if flags.json:
         values = [answer.values for answer in answers]
-        return _as_json(
-            values[0] if not names_mixture(flags.out) else {"ok": not status, "runs": values}, status=status
-        )
+        return _as_json({"ok": not status, "runs": values} if mixed else values[0], status=status)
     return Answer([line for answer in answers for line in answer.lines], status)
 
 
