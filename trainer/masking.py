@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trainer.packing import N_SPECIAL, Blocks, Ids, Indices
+from trainer.packing import N_SPECIAL, Blocks, Ids, Indices, Pairs
 from trainer.randomness import WORDS_PER_COUNT, Purpose, Words, draw_words
 
 IGNORE = 65_535  # label of a token that is not predicted; no vocabulary is that large
@@ -56,6 +56,8 @@ class MaskedBlocks(NamedTuple):
     labels: Ids  # [B, T], IGNORE where the token is not predicted
     chosen: Indices  # [N], places of the tokens to predict in the flattened block, row by row
     n_tokens: Indices  # [B], the rest of a row is padding
+    pairs: Pairs | None = None  # of pair formats
+    documents: Ids | None = None  # [B, T], ordinal of the token's document in its block; for document attention
 
 
 def mask_blocks(blocks: Blocks, *, epoch: int, window: int, first_sample: int, rules: MaskingRules) -> MaskedBlocks:

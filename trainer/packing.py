@@ -37,11 +37,20 @@ class Spans(NamedTuple):
     end: Indices
 
 
+class Pairs(NamedTuple):
+    """What pair formats know beside the ids, one element per block."""
+
+    second: Indices  # [B], column where the second segment starts; `<s> A </s> </s>` comes before
+    follows: npt.NDArray[np.bool_]  # [B], whether it is the continuation of the first
+
+
 class Blocks(NamedTuple):
     """Packed blocks before masking, B of T tokens: `<s>`, a run of items, padding."""
 
     ids: Ids  # [B, T]
     n_tokens: Indices  # [B], `<s>` included, padding not
+    pairs: Pairs | None = None  # of pair formats
+    documents: Ids | None = None  # [B, T], ordinal of the token's document in its block; for document attention
 
 
 def build_items(

@@ -16,7 +16,9 @@ from typing import Any, get_type_hints
 from trainer.randomness import MAX_SEED
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
-FORMATS = ("full-sentences",)
+FORMATS = ("full-sentences", "doc-sentences", "segment-pair", "sentence-pair")
+PAIR_FORMATS = ("segment-pair", "sentence-pair")  # these add the next-sentence loss
+MAX_BLOCK_TOKENS = 65_535  # places in a block are uint16
 Value = int | float | str | bool
 
 
@@ -37,19 +39,24 @@ class Settings:
     hidden: int = _training(768, "width of the hidden states")
     heads: int = _training(12, "attention heads per layer")
     feed_forward: int = _training(3072, "inner width of the feed-forward layers")
+    segment_embeddings: bool = _training(False, "learn an embedding for each of the two segments of a pair")
     dropout: float = _training(0.1, "dropout of hidden states, a probability")
     attention_dropout: float = _training(0.1, "dropout of attention weights, a probability")
     # Data
-    input_format: str = _training("full-sentences", "how sentences become blocks: full-sentences")
+    input_format: str = _training("full-sentences", f"how sentences become blocks: {', '.join(FORMATS)}")
     block_tokens: int = _training(512, "longest block in tokens, <s> included")
     window_blocks: int = _training(16, "blocks of shards that are shuffled and packed together")
+    document_attention: bool = _training(False, "tokens see only their own document in a block")
     mask_fraction: float = _training(0.15, "share of a block's tokens that are predicted")
     mask_kept: float = _training(0.1, "share of the predicted tokens that stay as they are")
     mask_randomised: float = _training(0.1, "share of the predicted tokens that become a random id")
+    mask_patterns: int = _training(0, "fixed masks of a sequence, one an epoch in turn (static); 0 draws anew (dynamic)")
+    mask_whole_words: bool = _training(False, "choose whole words to predict, not single tokens")
     fairseq_compat: bool = _training(False, "do as fairseq does where the defaults deviate")
     seed: int = _training(0, "seed of weights, order, masks and dropout")
     # Optimisation
     batch_sequences: int = _training(8192, "sequences per update, over all ranks")
+    batch_tokens: int = _training(0, "tokens per update in place of batch_sequences, for short sequences; 0 for none")
     updates: int = _training(500_000, "updates of the whole schedule, at whose end the learning rate is 0")
     warmup_updates: int = _training(24_000, "updates over which the learning rate rises to its peak")
     peak_learning_rate: float = _training(6e-4, "highest learning rate")
@@ -85,10 +92,27 @@ class Settings:
             raise ValueError(f"seed {self.seed} is above {MAX_SEED}")
         if self.input_format not in FORMATS:
             raise ValueError(f"input_format is {self.input_format!r}; known: {', '.join(FORMATS)}")
+        self._check_format()
         for field in dataclasses.fields(self):
             choices = field.metadata.get("choices")
             if choices and getattr(self, field.name) not in choices:
                 raise ValueError(f"{field.name} is {getattr(self, field.name)!r}; known: {', '.join(choices)}")
+
+    def _check_format(self) -> None:
+        """ValueError where fields of the data do not go together."""
+        if self.block_tokens > MAX_BLOCK_TOKENS:
+            raise ValueError(f"block_tokens is {self.block_tokens}; it must be at most {MAX_BLOCK_TOKENS}")
+        if self.segment_embeddings and not self.is_pair:
+            raise ValueError(f"segment_embeddings need a pair format, and input_format is {self.input_format}")
+        if self.document_attention and self.is_pair:
+            raise ValueError(f"document_attention is for blocks of several documents, not for {self.input_format}")
+        if self.batch_tokens and self.batch_tokens < self.block_tokens:
+            raise ValueError(f"batch_tokens {self.batch_tokens} is less than one block of {self.block_tokens} tokens")
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether sequences are pairs, and the model learns whether the second segment follows the first."""
+        return self.input_format in PAIR_FORMATS
 
     @property
     def last_update(self) -> int:
@@ -103,6 +127,8 @@ _FLOORS = {
     "feed_forward": 1,
     "block_tokens": 8,
     "window_blocks": 1,
+    "mask_patterns": 0,
+    "batch_tokens": 0,
     "seed": 0,
     "batch_sequences": 1,
     "updates": 1,
