@@ -20,6 +20,9 @@ class MaskedBatch(NamedTuple):
     attention: Tensor | None  # bool [B, T], False on padding; None where there is no padding
     chosen: Tensor  # int64 [N], places of the predicted tokens in the flattened batch
     targets: Tensor  # int64 [N], what stood there
+    segments: Tensor | None = None  # of pairs: int64 [B, T], 0 in the first segment, 1 from the second on
+    follows: Tensor | None = None  # of pairs: int64 [B], 1 where the second segment follows the first, else 0
+    documents: Tensor | None = None  # for document attention: int64 [B, T], ordinal of the document in its block
 
 
 def to_device(blocks: MaskedBlocks, device: torch.device) -> MaskedBatch:
@@ -28,12 +31,17 @@ def to_device(blocks: MaskedBlocks, device: torch.device) -> MaskedBatch:
     used = int(blocks.n_tokens.max())
     targets = blocks.labels.reshape(-1)[blocks.chosen].astype(np.int64)
     chosen = blocks.chosen // width * used + blocks.chosen % width
-    attention = np.arange(used) < blocks.n_tokens[:, None]
+    column = np.arange(used)
+    attention = column < blocks.n_tokens[:, None]
+    pairs = blocks.pairs
     return MaskedBatch(
         _move(blocks.input_ids[:, :used].astype(np.int64), device),
         None if attention.all() else _move(attention, device),
         _move(chosen, device),
         _move(targets, device),
+        None if pairs is None else _move((column >= pairs.second[:, None]).astype(np.int64), device),
+        None if pairs is None else _move(pairs.follows.astype(np.int64), device),
+        None if blocks.documents is None else _move(blocks.documents[:, :used].astype(np.int64), device),
     )
 
 

@@ -50,7 +50,9 @@ class Settings:
     mask_fraction: float = _training(0.15, "share of a block's tokens that are predicted")
     mask_kept: float = _training(0.1, "share of the predicted tokens that stay as they are")
     mask_randomised: float = _training(0.1, "share of the predicted tokens that become a random id")
-    mask_patterns: int = _training(0, "fixed masks of a sequence, one an epoch in turn (static); 0 draws anew (dynamic)")
+    mask_patterns: int = _training(
+        0, "fixed masks of a sequence, one an epoch in turn (static); 0 draws anew (dynamic)"
+    )
     mask_whole_words: bool = _training(False, "choose whole words to predict, not single tokens")
     fairseq_compat: bool = _training(False, "do as fairseq does where the defaults deviate")
     seed: int = _training(0, "seed of weights, order, masks and dropout")
