@@ -26,22 +26,19 @@ class MaskedBatch(NamedTuple):
 
 
 def to_device(blocks: MaskedBlocks, device: torch.device) -> MaskedBatch:
-    """The tensors of masked blocks; columns that are padding in every row are left out."""
-    width = blocks.input_ids.shape[1]
-    used = int(blocks.n_tokens.max())
-    targets = blocks.labels.reshape(-1)[blocks.chosen].astype(np.int64)
-    chosen = blocks.chosen // width * used + blocks.chosen % width
-    column = np.arange(used)
+    """The tensors of masked blocks, as wide as these are."""
+    column = np.arange(blocks.input_ids.shape[1])
     attention = column < blocks.n_tokens[:, None]
+    targets = blocks.labels.reshape(-1)[blocks.chosen].astype(np.int64)
     pairs = blocks.pairs
     return MaskedBatch(
-        _move(blocks.input_ids[:, :used].astype(np.int64), device),
+        _move(blocks.input_ids.astype(np.int64), device),
         None if attention.all() else _move(attention, device),
-        _move(chosen, device),
+        _move(blocks.chosen, device),
         _move(targets, device),
         None if pairs is None else _move((column >= pairs.second[:, None]).astype(np.int64), device),
         None if pairs is None else _move(pairs.follows.astype(np.int64), device),
-        None if blocks.documents is None else _move(blocks.documents[:, :used].astype(np.int64), device),
+        None if blocks.documents is None else _move(blocks.documents.astype(np.int64), device),
     )
 
 

@@ -28,7 +28,7 @@ from trainer.parallel import (
     stop_ranks,
     wrap_model,
 )
-from trainer.plan import Order, masking_rules, packing_rules
+from trainer.plan import Order, batch_size, masking_rules, packing_rules
 from trainer.progress import ProgressLine
 from trainer.reporting import RunLog, summarise_losses
 from trainer.resumption import RunState, claim_folder, resume_run, save_progress
@@ -40,9 +40,9 @@ from trainer.run_folder import (
     describe_run,
 )
 from trainer.settings import Settings, accumulation_steps
-from trainer.shares import Corpus, count_seen, describe_seen, list_corpora
 from trainer.sources import Source, check_shards, open_runs
 from trainer.streaming import BatchStream, LoaderError, Prefetched, RankBatch
+from trainer.tally import Corpus, count_seen, describe_seen, list_corpora
 from trainer.updates import Learner, run_update
 
 
@@ -144,7 +144,7 @@ def make_batches(order: Order, description: RunDescription, ranks: Ranks) -> Pre
     stream = BatchStream(
         order,
         masking_rules(settings, vocabulary_size=description.vocabulary_size),
-        batch_sequences=settings.batch_sequences,
+        batch=batch_size(settings),
         micro_batch=settings.micro_batch,
         rank=ranks.rank,
         n_ranks=ranks.n_ranks,

@@ -13,8 +13,8 @@ from typing import NamedTuple, Self, TextIO
 from trainer.plan import SampleId
 from trainer.progress import ProgressLine
 from trainer.run_folder import LOG, read_log
-from trainer.shares import Corpus
-from trainer.streaming import DIGEST_BITS
+from trainer.shares import DIGEST_BITS
+from trainer.tally import Corpus
 
 _MAX_EXPONENT = 700.0  # e^700 still is a float
 

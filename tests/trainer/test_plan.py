@@ -10,7 +10,7 @@ import pytest
 from bpe.errors import ShardError
 from bpe.shards import block_documents
 from trainer.packing import EOS
-from trainer.plan import Order, PackingRules, SampleId, SampleRun, sample_ids, samples_of_update, slice_runs
+from trainer.plan import BatchSize, Order, PackingRules, SampleId, SampleRun, sample_ids, samples_of_update, slice_runs
 from trainer.sources import Source, open_runs
 from trainer.tracing import sample_documents
 
@@ -90,8 +90,8 @@ def test_the_samples_of_an_update_are_found_from_the_start_or_from_a_known_updat
         runs, after = order.take(place, 11)
         if update in (1, 17, 59):
             expected = list(sample_ids(runs))
-            assert samples_of_update(order, update, batch_sequences=11) == expected
-            assert samples_of_update(order, update, batch_sequences=11, known=(update, place)) == expected
+            assert samples_of_update(order, update, batch=BatchSize(11)) == expected
+            assert samples_of_update(order, update, batch=BatchSize(11), known=(update, place)) == expected
         place = after
 
 

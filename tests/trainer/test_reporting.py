@@ -11,7 +11,7 @@ from trainer.plan import SampleId
 from trainer.progress import ProgressLine
 from trainer.reporting import HeldOutLoss, NextSentence, RunLog, UpdateReport, summarise_losses
 from trainer.run_folder import RunError, first_sample_of, read_log, truncate_log
-from trainer.shares import Corpus
+from trainer.tally import Corpus
 
 REPORT = UpdateReport(
     update=1,

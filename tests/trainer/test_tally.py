@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.shares import Corpus, Seen, count_seen, describe_seen, list_corpora, name_runs
 from trainer.sources import Source, open_runs
+from trainer.tally import Corpus, Seen, count_seen, describe_seen, list_corpora, name_runs
 
 TWO = (Corpus("news", 0.75), Corpus("books", 0.25))
 
