@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from trainer.batches import to_device
 from trainer.evaluation import HeldOut, measure_loss, share_sequences
+from trainer.masking import IGNORE
 from trainer.model import make_model
 from trainer.parallel import Ranks
 from trainer.settings import load_settings
@@ -39,21 +40,29 @@ def three_runs(
     return open_runs([small_data, none, few])
 
 
+def _samples(held_out: HeldOut, *, n_ranks: int) -> list[tuple[list[int], list[int], tuple[int, bool] | None]]:
+    """Ids, labels, and of pairs where the second segment starts and whether it follows; sorted."""
+    samples = []
+    for rank in range(n_ranks):
+        for _, blocks in held_out.batches(Ranks(rank, n_ranks, CPU)):
+            pairs = blocks.pairs
+            for row, n in enumerate(blocks.n_tokens.tolist()):
+                pair = None if pairs is None else (int(pairs.second[row]), bool(pairs.follows[row]))
+                samples.append((blocks.input_ids[row, :n].tolist(), blocks.labels[row, :n].tolist(), pair))
+    return sorted(samples, key=repr)
+
+
 def test_every_held_out_token_is_measured_once_whatever_the_ranks(small_data: Path, small_recipe: Path) -> None:
     n_tokens = Source(open_runs([small_data]), split="held-out").n_tokens
-    seen = []
-    for n_ranks, micro_batch in ((1, 4), (3, 2)):
-        held_out = _held_out(small_data, small_recipe, micro_batch=micro_batch)
-        rows = [
-            (tuple(row), tuple(labels))
-            for rank in range(n_ranks)
-            for _, blocks in held_out.batches(Ranks(rank, n_ranks, CPU))
-            for row, labels in zip(blocks.input_ids.tolist(), blocks.labels.tolist(), strict=True)
-        ]
-        seen.append(sorted(rows))
+    seen = [
+        _samples(_held_out(small_data, small_recipe, micro_batch=micro_batch), n_ranks=n_ranks)
+        for n_ranks, micro_batch in ((1, 4), (3, 2))
+    ]
     assert seen[0] == seen[1]
-    assert sum(label == 65_535 and token > 3 for row in seen[0] for token, label in zip(*row, strict=True)) < n_tokens
-    assert sum(max(token, 0) > 3 for row, _ in seen[0] for token in row) == n_tokens
+    assert (
+        sum(label == IGNORE and token > 3 for row in seen[0] for token, label in zip(*row[:2], strict=True)) < n_tokens
+    )
+    assert sum(token > 3 for ids, _, _ in seen[0] for token in ids) == n_tokens
 
 
 def test_an_untrained_model_is_as_perplexed_as_its_vocabulary_is_large(small_data: Path, small_recipe: Path) -> None:
@@ -132,15 +141,7 @@ def test_held_out_sequences_of_each_format_are_the_same_for_other_seeds_ranks_an
             str(small_recipe), {"input_format": input_format, "seed": seed, "micro_batch": micro_batch}
         )
         held_out = HeldOut(open_runs([small_data]), recipe, vocabulary_size=500)
-        rows = []
-        for rank in range(n_ranks):
-            for _, blocks in held_out.batches(Ranks(rank, n_ranks, CPU)):
-                for k, n in enumerate(blocks.n_tokens.tolist()):
-                    pair = (
-                        None if blocks.pairs is None else (int(blocks.pairs.second[k]), bool(blocks.pairs.follows[k]))
-                    )
-                    rows.append((blocks.input_ids[k, :n].tolist(), blocks.labels[k, :n].tolist(), pair))
-        seen.append(sorted(rows, key=repr))
+        seen.append(_samples(held_out, n_ranks=n_ranks))
     assert seen[0] == seen[1]
     assert len(seen[0]) > 60
     assert ([pair for _, _, pair in seen[0]].count(None) == 0) == (input_format != "doc-sentences")
