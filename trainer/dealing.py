@@ -8,6 +8,18 @@ import numpy as np
 
 from trainer.packing import Indices
 
+_WIDTH_STEP = 8  # tensor cores want multiples of 8
+
+
+def round_widths(lengths: Indices, block_tokens: int) -> Indices:
+    """How wide a micro-batch is whose longest row has so many tokens.
+
+    >>> round_widths(np.array([3, 8, 9, 30]), 30).tolist()
+    [8, 8, 16, 30]
+    """
+    widths: Indices = np.minimum(lengths + -lengths % _WIDTH_STEP, block_tokens)
+    return widths
+
 
 def cut_evenly(n: int, n_parts: int) -> list[tuple[int, int]]:
     """Borders of `n_parts` shares of `n` rows, which differ by one row at most.

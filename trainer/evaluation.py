@@ -21,7 +21,7 @@ from trainer.plan import Order, SampleRun, masking_rules, packing_rules
 from trainer.reporting import HeldOutLoss
 from trainer.settings import Settings
 from trainer.shares import mask_run
-from trainer.sources import Run, Source
+from trainer.sources import Run, Source, find_word_starts
 
 _SEED = 0
 
@@ -33,7 +33,9 @@ class HeldOut:
         rules = replace(packing_rules(settings), shuffle=False, seed=_SEED)
         self.is_pair = settings.is_pair
         self._orders = [Order(Source((run,), split="held-out"), rules) for run in runs]
-        self._masking = replace(masking_rules(settings, vocabulary_size=vocabulary_size), seed=_SEED)
+        word_starts = find_word_starts(runs) if settings.mask_whole_words else None
+        masking = masking_rules(settings, vocabulary_size=vocabulary_size, word_starts=word_starts)
+        self._masking = replace(masking, seed=_SEED)
         self._limit = settings.evaluation_sequences
         self._micro_batch = settings.micro_batch
 

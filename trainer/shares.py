@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from trainer.dealing import round_widths
 from trainer.masking import MaskedBlocks, MaskingRules, draw_mask_words, mask_blocks
 from trainer.packing import Indices, Pairs
 from trainer.plan import Order, SampleRun
@@ -16,7 +17,6 @@ from trainer.randomness import Purpose, Words, draw_words
 
 DIGEST_BITS = 48  # so that the digests of 2^15 ranks add up in an int64
 DIGEST_MASK = (1 << DIGEST_BITS) - 1
-_WIDTH_STEP = 8  # tensor cores want multiples of 8
 
 
 class _DrawnRun(NamedTuple):
@@ -59,8 +59,7 @@ class Share:
 
     def micro_batch(self, rows: Indices) -> tuple[MaskedBlocks, int]:
         """Some rows, masked, no wider than the longest needs, and what they add to the digest of the batch."""
-        longest = int(self.lengths[rows].max())
-        width = min(self._order.rules.block_tokens, longest + -longest % _WIDTH_STEP)
+        width = int(round_widths(self.lengths[rows], self._order.rules.block_tokens).max())
         parts, digest = [], 0
         for drawn in self._runs:
             here = rows[(rows >= drawn.first) & (rows < drawn.first + drawn.run.n_samples)] - drawn.first

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from typing import NamedTuple, Self
 
-from trainer.dealing import cut_evenly, deal_by_number, deal_by_tokens, split_rows
+from trainer.dealing import cut_evenly, deal_by_number, deal_by_tokens, round_widths, split_rows
 from trainer.masking import MaskedBlocks, MaskingRules
 from trainer.packing import Indices
 from trainer.plan import BatchSize, Order, SampleId, slice_runs
@@ -82,8 +82,10 @@ class BatchStream:
         shares = [lengths[low:high] for low, high in cut_evenly(lengths.size, self._n_ranks)]
         if not self._batch.tokens:
             return deal_by_number(shares[self._rank], self._micro_batch)
-        budget = self._micro_batch * self.order.rules.block_tokens
-        dealt = [deal_by_tokens(share, budget) for share in shares]
+        block_tokens = self.order.rules.block_tokens
+        dealt = [
+            deal_by_tokens(round_widths(share, block_tokens), self._micro_batch * block_tokens) for share in shares
+        ]
         return split_rows(dealt[self._rank], max(map(len, dealt)))
 
     def state_dict(self) -> dict[str, int]:
