@@ -1,4 +1,4 @@
-"""Measures how long a run takes to begin and to resume where its manifest lists 10,000 shards; both are asked to be < 10 s.
+"""Measures how long a run over 10,000 shards takes to begin and to resume; both are asked to be below 10 s.
 
     python tests/benchmarks/bench_trainer_start.py [--shards 10000]
 
