@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn import functional
 
 from trainer.settings import Settings
@@ -57,6 +58,8 @@ def gradient_norm(parameters: Iterable[nn.Parameter], *, clip_norm: float) -> Te
     """The norm of the whole gradient, which is then scaled down to `clip_norm` where that is above 0."""
     parameters = [parameter for parameter in parameters if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if isinstance(norm, DTensor):
+        norm = norm.full_tensor()  # over all ranks, of which each holds a part
     if clip_norm > 0:
         torch.nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
     return norm

@@ -16,6 +16,7 @@ from bpe.errors import ShardError
 from trainer.checkpoints import Progress
 from trainer.command_line import OneLineParser, add_setting_flags, parse_flags, settings_of_flags
 from trainer.evaluation import HeldOut, measure_loss
+from trainer.loss_scale import next_scale, scale_for
 from trainer.model import count_parameters, make_model
 from trainer.optimization import make_optimizer
 from trainer.parallel import (
@@ -26,12 +27,11 @@ from trainer.parallel import (
     rank_of_environment,
     start_ranks,
     stop_ranks,
-    wrap_model,
 )
 from trainer.plan import Order, masking_rules, packing_rules
 from trainer.progress import ProgressLine
-from trainer.reporting import RunLog, summarise_losses
-from trainer.resumption import RunState, claim_folder, resume_run, save_progress
+from trainer.reporting import RunLog, UpdateReport, summarise_losses
+from trainer.resumption import RunState, claim_folder, open_writer, resume_run, save_progress
 from trainer.run_folder import (
     CHECKPOINTS,
     LOG,
@@ -40,6 +40,7 @@ from trainer.run_folder import (
     describe_run,
 )
 from trainer.settings import Settings, accumulation_steps
+from trainer.sharding import spread_model, weights_in_place
 from trainer.sources import Source, check_shards, open_runs
 from trainer.streaming import BatchStream, LoaderError, Prefetched, RankBatch
 from trainer.updates import Learner, run_update
@@ -100,6 +101,7 @@ def make_parser() -> OneLineParser:
 def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: str) -> Training:
     """Data, model, optimizer; ValueError where the settings do not go together."""
     ranks = start_ranks(settings.device)
+    dtype = choose_precision(settings.precision, ranks.device)
     line = ProgressLine(speaks=ranks.speaks, every_s=settings.log_every)
     steps = accumulation_steps(settings, n_ranks=ranks.n_ranks)
     runs = open_runs(data)
@@ -109,7 +111,7 @@ def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: st
     claim_folder(run, resume=resume)
     order = Order(Source(runs, split="train"), packing_rules(settings))
     model = make_model(settings, vocabulary_size=description.vocabulary_size).to(ranks.device).train()
-    dtype = choose_precision(settings.precision, ranks.device)
+    averaged = spread_model(model, ranks, sharding=settings.sharding)
     line.say(
         f"{count_parameters(model):,} parameters, {order.source.n_tokens:,} tokens in {len(order.source):,} blocks"
         f"{describe_weights(order.source)}, "
@@ -119,7 +121,7 @@ def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: st
     return Training(
         settings=settings,
         run=run,
-        learner=Learner(settings, ranks, dtype, model, wrap_model(model, ranks), make_optimizer(model, settings)),
+        learner=Learner(settings, ranks, dtype, model, averaged, make_optimizer(model, settings)),
         batches=make_batches(order, description, ranks),
         order=order,
         held_out=HeldOut(runs, settings, vocabulary_size=description.vocabulary_size),
@@ -153,28 +155,33 @@ def train(training: Training) -> int:
     """Updates, from the last checkpoint to the last update."""
     settings, learner, line = training.settings, training.learner, training.line
     progress = saved = resume_run(training.run, learner.model, learner.optimizer)
+    progress = progress._replace(scaling=scale_for(learner.dtype, progress.scaling))
     training.batches.load_state_dict(progress.place._asdict())
     if progress.update >= settings.last_update:
         line.say(f"finished: {progress.update} of {settings.updates} updates are done, --max-updates asks for no more")
         stop_ranks(training.run.ranks)
         return 0
     log = RunLog(training.run.folder, line, speaks=training.run.ranks.speaks, n_updates=settings.last_update)
-    with StopRequest().listening() as stop, log:
+    with StopRequest().listening() as stop, log, open_writer(training.run) as writer:
         while progress.update < settings.last_update:
             started = time.monotonic()
             batch = next(training.batches)
-            report = run_update(learner, batch, progress.update + 1, stop=stop, started=started)
+            report = run_update(
+                learner, batch, progress.update + 1, stop=stop, started=started, scaling=progress.scaling
+            )
             if report is None:
                 break
-            progress = advance(progress, batch, applied=report.applied)
+            progress = advance(progress, batch, report)
             held_out = None
             if is_due(progress.update, settings.evaluate_every, settings.last_update) and training.held_out:
-                held_out = measure_loss(learner.model, training.held_out, learner.ranks, dtype=learner.dtype)
+                with weights_in_place(learner.model):
+                    held_out = measure_loss(learner.model, training.held_out, learner.ranks, dtype=learner.dtype)
             log.update(report, held_out=held_out)
             refuse_divergence(progress, saved, max_skipped=settings.max_skipped)
+            writer.check()
             if is_due(progress.update, settings.checkpoint_every, settings.last_update):
-                saved = save_progress(training.run, learner.model, learner.optimizer, progress, saved)
-        saved = save_progress(training.run, learner.model, learner.optimizer, progress, saved)
+                saved = save_progress(training.run, learner.model, learner.optimizer, progress, saved, writer)
+        saved = save_progress(training.run, learner.model, learner.optimizer, progress, saved, writer)
     training.batches.close()
     stopped = progress.update < settings.last_update
     if training.run.ranks.speaks:
@@ -183,13 +190,14 @@ def train(training: Training) -> int:
     return 128 + stop.signal if stopped and stop else 0
 
 
-def advance(progress: Progress, batch: RankBatch, *, applied: bool) -> Progress:
-    """Progress after one more update."""
+def advance(progress: Progress, batch: RankBatch, report: UpdateReport) -> Progress:
+    """Progress after one more update; one that lowers the scale of the loss is no sign of divergence."""
     return Progress(
         update=progress.update + 1,
-        steps=progress.steps + int(applied),
+        steps=progress.steps + int(report.applied),
         place=batch.after,
-        skipped_in_row=0 if applied else progress.skipped_in_row + 1,
+        skipped_in_row=0 if report.applied else progress.skipped_in_row + int(not report.rescaled),
+        scaling=next_scale(progress.scaling, overflowed=not report.applied),
     )
 
 

@@ -30,6 +30,8 @@ class UpdateReport(NamedTuple):
     place: SampleId  # its first sample
     digest: int  # of its global batch
     applied: bool
+    loss_scale: float | None = None  # in float16
+    rescaled: bool = False  # skipped because the scale was too high, and it is lowered now
 
 
 def perplexity(loss: float) -> float:
@@ -69,11 +71,13 @@ class RunLog:
             masked=report.n_masked,
             place=list(report.place),
             batch=f"{report.digest:0{DIGEST_BITS // 4}x}",
+            **({} if report.loss_scale is None else {"loss_scale": report.loss_scale}),
             **({} if report.applied else {"skipped": True}),
             **({} if held_out is None else _held_out_entry(held_out)),
         )
         if not report.applied:
-            self._line.say(f"update {report.update}: loss {report.loss}, gradient {report.gradient_norm}; skipped")
+            why = f"; the loss scale {report.loss_scale:g} is halved" if report.rescaled else ""
+            self._line.say(f"update {report.update}: loss {report.loss}, gradient {report.gradient_norm}; skipped{why}")
         self._line.show(
             f"update {report.update}/{self._n_updates}  loss {report.loss:.4f}  perplexity "
             f"{perplexity(report.loss):,.1f}  lr {report.learning_rate:.2e}  {speed:,.0f} tokens/s",

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from trainer.batches import to_device
+from trainer.loss_scale import UNSCALED, LossScale, is_falling, unscale_gradients
 from trainer.model import MaskedLanguageModel
 from trainer.optimization import gradient_norm, learning_rate, set_learning_rate, summed_loss
 from trainer.parallel import Ranks, StopRequest, add_over_ranks, computing_in, sum_over_ranks, without_sync
@@ -35,7 +36,13 @@ class Learner(NamedTuple):
 
 
 def run_update(
-    learner: Learner, batch: RankBatch, update: int, *, stop: StopRequest, started: float
+    learner: Learner,
+    batch: RankBatch,
+    update: int,
+    *,
+    stop: StopRequest,
+    started: float,
+    scaling: LossScale = UNSCALED,
 ) -> UpdateReport | None:
     """One step on one global batch; None, and nothing changed, where some rank was asked to stop."""
     settings, ranks = learner.settings, learner.ranks
@@ -44,9 +51,10 @@ def run_update(
     )
     if stopping:
         return None
-    loss = accumulate_gradients(learner, batch, update, n_masked=n_masked, stop=stop)
+    loss = accumulate_gradients(learner, batch, update, n_masked=n_masked, stop=stop, scaling=scaling)
     if loss is None:
         return None
+    unscale_gradients(learner.model.parameters(), scaling)
     norm = gradient_norm(learner.model.parameters(), clip_norm=settings.clip_norm)
     loss_value, norm_value = torch.stack((add_over_ranks(loss, ranks), norm)).tolist()
     # Both are the same on every rank, so all of them step or all of them skip.
@@ -67,16 +75,27 @@ def run_update(
         place=batch.place,
         digest=digest % (1 << DIGEST_BITS),
         applied=applied,
+        loss_scale=scaling.scale if scaling.changes else None,
+        rescaled=not applied and math.isfinite(loss_value) and is_falling(scaling),
     )
 
 
 def accumulate_gradients(
-    learner: Learner, batch: RankBatch, update: int, *, n_masked: int, stop: StopRequest
+    learner: Learner,
+    batch: RankBatch,
+    update: int,
+    *,
+    n_masked: int,
+    stop: StopRequest,
+    scaling: LossScale = UNSCALED,
 ) -> torch.Tensor | None:
-    """Gradients of the mean loss over all predicted tokens of the global batch; this rank's part of that loss."""
+    """Gradients of the mean loss over all predicted tokens of the global batch; this rank's part of that loss.
+
+    The gradients, not the loss, are times the scale.
+    """
     settings, ranks = learner.settings, learner.ranks
     # Gradients are averaged over ranks, but the mean is over tokens: each rank's sum counts n_ranks times.
-    weight = ranks.n_ranks / max(1, n_masked)
+    weight = scaling.scale * ranks.n_ranks / max(1, n_masked)
     total = torch.zeros((), device=ranks.device)
     for step, arrays in enumerate(batch.micro_batches):
         if step and step % LISTEN_EVERY == 0 and sum_over_ranks([int(bool(stop))], ranks)[0]:
