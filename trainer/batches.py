@@ -12,6 +12,8 @@ from torch import Tensor
 
 from trainer.masking import MaskedBlocks
 
+_MULTIPLE = 8  # of columns
+
 
 class MaskedBatch(NamedTuple):
     """One forward pass's input; B blocks of T tokens, N of which are predicted."""
@@ -23,9 +25,10 @@ class MaskedBatch(NamedTuple):
 
 
 def to_device(blocks: MaskedBlocks, device: torch.device) -> MaskedBatch:
-    """The tensors of masked blocks; columns that are padding in every row are left out."""
+    """The tensors of masked blocks; columns that are padding in every row are left out, but for a few."""
     width = blocks.input_ids.shape[1]
-    used = int(blocks.n_tokens.max())
+    # Widths that are multiples of 8 suit the GPU, and compiled layers, which are compiled anew for other widths.
+    used = min(width, -(-int(blocks.n_tokens.max()) // _MULTIPLE) * _MULTIPLE)
     targets = blocks.labels.reshape(-1)[blocks.chosen].astype(np.int64)
     chosen = blocks.chosen // width * used + blocks.chosen % width
     attention = np.arange(used) < blocks.n_tokens[:, None]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainer.attention import Visible, attend, find_visible, project
 from trainer.packing import PAD
 from trainer.randomness import Purpose, derive_seed
 from trainer.settings import Settings
@@ -66,21 +67,12 @@ class Attention(nn.Module):
         self.query_key_value = nn.Linear(shape.hidden, 3 * shape.hidden)
         self.output = nn.Linear(shape.hidden, shape.hidden)
 
-    def forward(self, hidden_BTD: Tensor, visible_BT: Tensor | None) -> Tensor:
-        """Each token's view of the visible ones; `None` is all of them, which the fastest kernels need."""
-        b, t, d = hidden_BTD.shape
-        query_BHTE, key_BHTE, value_BHTE = (
-            self.query_key_value(hidden_BTD).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        )
-        mixed_BHTE = functional.scaled_dot_product_attention(
-            query_BHTE,
-            key_BHTE,
-            value_BHTE,
-            attn_mask=None if visible_BT is None else visible_BT[:, None, None, :],
-            dropout_p=self.dropout if self.training else 0.0,
-        )
-        mixed_BTD: Tensor = self.output(mixed_BHTE.transpose(1, 2).reshape(b, t, d))
-        return mixed_BTD
+    def forward(self, hidden_BTD: Tensor, visible: Visible | None) -> Tensor:
+        """Each token's view of the visible ones; `None` is all of them."""
+        dropout = self.dropout if self.training else 0.0
+        mixed_BTD = attend(self.query_key_value(hidden_BTD), visible, heads=self.heads, dropout=dropout)
+        output_BTD: Tensor = self.output(mixed_BTD)
+        return output_BTD
 
 
 class Layer(nn.Module):
@@ -95,8 +87,8 @@ class Layer(nn.Module):
         self.output_norm = nn.LayerNorm(shape.hidden, eps=NORM_EPSILON)
         self.dropout = nn.Dropout(shape.dropout)
 
-    def forward(self, hidden_BTD: Tensor, visible_BT: Tensor | None) -> Tensor:
-        hidden_BTD = self.attention_norm(hidden_BTD + self.dropout(self.attention(hidden_BTD, visible_BT)))
+    def forward(self, hidden_BTD: Tensor, visible: Visible | None) -> Tensor:
+        hidden_BTD = self.attention_norm(hidden_BTD + self.dropout(self.attention(hidden_BTD, visible)))
         fed_BTD = self.outer(functional.gelu(self.inner(hidden_BTD)))
         output_BTD: Tensor = self.output_norm(hidden_BTD + self.dropout(fed_BTD))
         return output_BTD
@@ -119,8 +111,9 @@ class Encoder(nn.Module):
         positions_T = torch.arange(PAD + 1, PAD + 1 + ids_BT.shape[1], device=ids_BT.device)
         positions_BT = positions_T if attention_BT is None else torch.where(attention_BT, positions_T, PAD)
         hidden_BTD: Tensor = self.dropout(self.norm(self.tokens(ids_BT) + self.positions(positions_BT)))
+        visible = find_visible(attention_BT)
         for layer in self.layers:
-            hidden_BTD = layer(hidden_BTD, attention_BT)
+            hidden_BTD = layer(hidden_BTD, visible)
         return hidden_BTD
 
 
@@ -140,7 +133,7 @@ class MaskedLanguageModel(nn.Module):
         hidden_BTD = self.encoder(ids_BT, attention_BT)
         hidden_ND = hidden_BTD.flatten(0, 1).index_select(0, chosen_N)
         hidden_ND = self.head_norm(functional.gelu(self.head_dense(hidden_ND)))
-        return functional.linear(hidden_ND, self.encoder.tokens.weight, self.head_bias)
+        return project(hidden_ND, self.encoder.tokens.weight, self.head_bias)
 
 
 @torch.no_grad()

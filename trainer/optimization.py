@@ -8,10 +8,10 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.nn import functional
 
 from trainer.settings import Settings
+from trainer.sharding import total_norm
 
 
 def learning_rate(update: int, settings: Settings) -> float:
@@ -57,9 +57,7 @@ def summed_loss(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
 def gradient_norm(parameters: Iterable[nn.Parameter], *, clip_norm: float) -> Tensor:
     """The norm of the whole gradient, which is then scaled down to `clip_norm` where that is above 0."""
     parameters = [parameter for parameter in parameters if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    if isinstance(norm, DTensor):
-        norm = norm.full_tensor()  # over all ranks, of which each holds a part
+    norm = total_norm([p.grad for p in parameters if p.grad is not None])
     if clip_norm > 0:
         torch.nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
     return norm

@@ -15,7 +15,9 @@ from typing import NamedTuple
 from bpe.errors import ShardError
 from trainer.checkpoints import Progress
 from trainer.command_line import OneLineParser, add_setting_flags, parse_flags, settings_of_flags
+from trainer.compilation import compile_layers
 from trainer.evaluation import HeldOut, measure_loss
+from trainer.hardware import measure_against
 from trainer.loss_scale import next_scale, scale_for
 from trainer.model import count_parameters, make_model
 from trainer.optimization import make_optimizer
@@ -29,6 +31,7 @@ from trainer.parallel import (
     stop_ranks,
 )
 from trainer.plan import Order, masking_rules, packing_rules
+from trainer.profiling import UpdateProfile
 from trainer.progress import ProgressLine
 from trainer.reporting import RunLog, UpdateReport, summarise_losses
 from trainer.resumption import RunState, claim_folder, open_writer, resume_run, save_progress
@@ -43,6 +46,7 @@ from trainer.settings import Settings, accumulation_steps
 from trainer.sharding import spread_model, weights_in_place
 from trainer.sources import Source, check_shards, open_runs
 from trainer.streaming import BatchStream, LoaderError, Prefetched, RankBatch
+from trainer.trackers import open_tracker, require_tracker
 from trainer.updates import Learner, run_update
 
 
@@ -102,6 +106,7 @@ def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: st
     """Data, model, optimizer; ValueError where the settings do not go together."""
     ranks = start_ranks(settings.device)
     dtype = choose_precision(settings.precision, ranks.device)
+    require_tracker(settings.tracker)
     line = ProgressLine(speaks=ranks.speaks, every_s=settings.log_every)
     steps = accumulation_steps(settings, n_ranks=ranks.n_ranks)
     runs = open_runs(data)
@@ -111,6 +116,8 @@ def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: st
     claim_folder(run, resume=resume)
     order = Order(Source(runs, split="train"), packing_rules(settings))
     model = make_model(settings, vocabulary_size=description.vocabulary_size).to(ranks.device).train()
+    if settings.compile:
+        compile_layers(model, ranks.device)
     averaged = spread_model(model, ranks, sharding=settings.sharding)
     line.say(
         f"{count_parameters(model):,} parameters, {order.source.n_tokens:,} tokens in {len(order.source):,} blocks"
@@ -161,8 +168,9 @@ def train(training: Training) -> int:
         line.say(f"finished: {progress.update} of {settings.updates} updates are done, --max-updates asks for no more")
         stop_ranks(training.run.ranks)
         return 0
-    log = RunLog(training.run.folder, line, speaks=training.run.ranks.speaks, n_updates=settings.last_update)
-    with StopRequest().listening() as stop, log, open_writer(training.run) as writer:
+    log = open_log(training, after=progress.update)
+    profile = UpdateProfile(training.run.folder, updates=settings.profile, device=learner.ranks.device, say=line.say)
+    with StopRequest().listening() as stop, log, open_writer(training.run) as writer, profile:
         while progress.update < settings.last_update:
             started = time.monotonic()
             batch = next(training.batches)
@@ -179,6 +187,7 @@ def train(training: Training) -> int:
             log.update(report, held_out=held_out)
             refuse_divergence(progress, saved, max_skipped=settings.max_skipped)
             writer.check()
+            profile.step()
             if is_due(progress.update, settings.checkpoint_every, settings.last_update):
                 saved = save_progress(training.run, learner.model, learner.optimizer, progress, saved, writer)
         saved = save_progress(training.run, learner.model, learner.optimizer, progress, saved, writer)
@@ -188,6 +197,19 @@ def train(training: Training) -> int:
         summarise(training, saved, stopped=stopped)
     stop_ranks(training.run.ranks)
     return 128 + stop.signal if stopped and stop else 0
+
+
+def open_log(training: Training, *, after: int) -> RunLog:
+    """What tells of this run's updates; only rank 0 does."""
+    settings, ranks, folder = training.settings, training.run.ranks, training.run.folder
+    return RunLog(
+        folder,
+        training.line,
+        speaks=ranks.speaks,
+        n_updates=settings.last_update,
+        efficiency=measure_against(training.learner.model, settings, ranks),
+        tracker=open_tracker(settings.tracker, folder, after=after) if ranks.speaks else None,
+    )
 
 
 def advance(progress: Progress, batch: RankBatch, report: UpdateReport) -> Progress:

@@ -9,10 +9,12 @@ import math
 from pathlib import Path
 from typing import NamedTuple, Self, TextIO
 
+from trainer.hardware import UNKNOWN, Efficiency
 from trainer.plan import SampleId
 from trainer.progress import ProgressLine
 from trainer.run_folder import LOG, read_log
 from trainer.streaming import DIGEST_BITS
+from trainer.trackers import Tracker
 
 _MAX_EXPONENT = 700.0  # e^700 still is a float
 
@@ -42,11 +44,22 @@ def perplexity(loss: float) -> float:
 class RunLog:
     """log.jsonl and the progress line of a run; silent on ranks that do not speak."""
 
-    def __init__(self, folder: Path, line: ProgressLine, *, speaks: bool, n_updates: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        line: ProgressLine,
+        *,
+        speaks: bool,
+        n_updates: int,
+        efficiency: Efficiency = UNKNOWN,
+        tracker: Tracker | None = None,
+    ) -> None:
         self._path = folder / LOG if speaks else None
         self._stream: TextIO | None = None
         self._line = line
         self._n_updates = n_updates
+        self._efficiency = efficiency
+        self._tracker = tracker
 
     def __enter__(self) -> Self:
         if self._path is not None:
@@ -56,16 +69,20 @@ class RunLog:
     def __exit__(self, *_: object) -> None:
         if self._stream is not None:
             self._stream.close()
+        if self._tracker is not None:
+            self._tracker.close()
 
     def update(self, report: UpdateReport, *, held_out: float | None = None) -> None:
         """One update: one line of the log, with the loss on the held-out split where it was measured after it."""
         speed = report.n_tokens / max(report.seconds, 1e-9)
+        mfu = self._efficiency.mfu(speed)
         self._write(
             update=report.update,
             loss=_finite(report.loss),
             perplexity=_finite(perplexity(report.loss)),
             lr=report.learning_rate,
             tokens_per_s=round(speed, 1),
+            **({} if mfu is None else {"mfu": round(mfu, 4)}),
             gradient_norm=_finite(report.gradient_norm),
             tokens=report.n_tokens,
             masked=report.n_masked,
@@ -80,7 +97,8 @@ class RunLog:
             self._line.say(f"update {report.update}: loss {report.loss}, gradient {report.gradient_norm}; skipped{why}")
         self._line.show(
             f"update {report.update}/{self._n_updates}  loss {report.loss:.4f}  perplexity "
-            f"{perplexity(report.loss):,.1f}  lr {report.learning_rate:.2e}  {speed:,.0f} tokens/s",
+            f"{perplexity(report.loss):,.1f}  lr {report.learning_rate:.2e}  {speed:,.0f} tokens/s"
+            f"{'' if mfu is None else f'  MFU {mfu:.1%}'}",
             always=report.update in (1, self._n_updates),
         )
         if held_out is not None:
@@ -91,6 +109,8 @@ class RunLog:
         if self._stream is not None:
             self._stream.write(json.dumps(entry) + "\n")
             self._stream.flush()
+        if self._tracker is not None:
+            self._tracker.update(entry)
 
 
 def summarise_losses(folder: Path) -> str:

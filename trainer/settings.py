@@ -72,6 +72,7 @@ class Settings:
         "weights and Adam's moments on every rank (ddp), or a part of them on each (fsdp); checkpoints are the same",
         choices=("ddp", "fsdp"),
     )
+    compile: bool = _running(False, "compile each layer; faster after the minute or so that it takes")
     evaluate_every: int = _running(5_000, "updates between two measurements of held-out perplexity; 0 for none")
     evaluation_sequences: int = _running(2_048, "held-out sequences to measure on")
     checkpoint_every: int = _running(5_000, "updates between two checkpoints")
@@ -81,6 +82,11 @@ class Settings:
     keep_checkpoints: int = _running(3, "checkpoints to keep")
     log_every: int = _running(10, "seconds between two progress lines where there is no terminal")
     max_skipped: int = _running(10, "updates in a row that may be skipped because loss or gradient is not finite")
+    tracker: str = _running(
+        "none", "curves beside log.jsonl, in RUN/tensorboard or RUN/wandb", choices=("none", "tensorboard", "wandb")
+    )
+    peak_tflops: float = _running(0.0, "what one GPU could do, in TFLOP/s, for MFU; 0 is by the GPU's name")
+    profile: int = _running(0, "updates to profile into RUN/profile, after the first three; 0 for none")
 
     def __post_init__(self) -> None:
         for name, floor in _FLOORS.items():
@@ -131,6 +137,8 @@ _FLOORS = {
     "keep_checkpoints": 1,
     "log_every": 0,
     "max_skipped": 0,
+    "peak_tflops": 0,
+    "profile": 0,
 }
 
 

@@ -12,7 +12,7 @@ Weights travel in float32, so that numbers are those of ddp.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -57,7 +57,27 @@ def is_sharded(model: nn.Module) -> bool:
 
 def whole(tensor: Tensor) -> Tensor:
     """A tensor's parts gathered from all ranks, which all call this at once; another tensor as it is."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    if not isinstance(tensor, DTensor):
+        return tensor
+    # `full_tensor()` leaves work behind that now and then aborts a process which ends (gloo, torch 2.15).
+    part, n_rows = tensor.to_local(), tensor.shape[0]
+    longest = -(-n_rows // tensor.device_mesh.size())
+    sent = part.new_zeros((longest, *tensor.shape[1:]))
+    sent[: len(part)] = part
+    gathered = part.new_empty((longest * tensor.device_mesh.size(), *tensor.shape[1:]))
+    distributed.all_gather_into_tensor(gathered, sent, group=tensor.device_mesh.get_group())
+    return gathered[:n_rows]
+
+
+def total_norm(gradients: list[Tensor]) -> Tensor:
+    """The norm of all gradients together, of which each rank may hold a part."""
+    parts = [gradient.to_local() if isinstance(gradient, DTensor) else gradient for gradient in gradients]
+    norm = nn.utils.get_total_norm(parts)
+    if not gradients or not isinstance(gradients[0], DTensor):
+        return norm
+    squares = norm.square()
+    distributed.all_reduce(squares, group=gradients[0].device_mesh.get_group())
+    return squares.sqrt()
 
 
 def laid_out_like(tensor: Tensor, pattern: Tensor) -> Tensor:

@@ -62,18 +62,19 @@ def test_what_the_writer_meets_is_raised_to_the_run_at_its_next_look(tmp_path: P
 
 def test_an_error_of_the_run_comes_first_and_its_last_snapshot_is_written(tmp_path: Path) -> None:
     training = _model()
-    with pytest.raises(ValueError, match="of the run"), CheckpointWriter(tmp_path, keep=3, background=True) as writer:
-        writer.write(_snapshot(1, training))
-        raise ValueError("of the run")
+    with pytest.raises(ValueError, match="of the run"):
+        _write_and_fail(tmp_path, _snapshot(1, training))
     assert [path.name for path in list_checkpoints(tmp_path)] == ["update-00000001"]
     (tmp_path / "file").write_text("")
-    with (
-        pytest.raises(ValueError, match="of the run") as caught,
-        CheckpointWriter(tmp_path / "file", keep=3, background=True) as writer,
-    ):
-        writer.write(_snapshot(2, training))
-        raise ValueError("of the run")
+    with pytest.raises(ValueError, match="of the run") as caught:
+        _write_and_fail(tmp_path / "file", _snapshot(2, training))
     assert "the last checkpoint was not written" in caught.value.__notes__[0]
+
+
+def _write_and_fail(folder: Path, snapshot: Snapshot) -> None:
+    with CheckpointWriter(folder, keep=3, background=True) as writer:
+        writer.write(snapshot)
+        raise ValueError("of the run")
 
 
 # In a process of its own, which has computed nothing yet when it forks.
