@@ -104,6 +104,7 @@ class Encoder(nn.Module):
         self.positions = nn.Embedding(shape.max_tokens + PAD + 1, shape.hidden, padding_idx=PAD)
         self.norm = nn.LayerNorm(shape.hidden, eps=NORM_EPSILON)
         self.dropout = nn.Dropout(shape.dropout)
+        self.head_size = shape.hidden // shape.heads
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
 
     def forward(self, ids_BT: Tensor, attention_BT: Tensor | None) -> Tensor:
@@ -111,7 +112,7 @@ class Encoder(nn.Module):
         positions_T = torch.arange(PAD + 1, PAD + 1 + ids_BT.shape[1], device=ids_BT.device)
         positions_BT = positions_T if attention_BT is None else torch.where(attention_BT, positions_T, PAD)
         hidden_BTD: Tensor = self.dropout(self.norm(self.tokens(ids_BT) + self.positions(positions_BT)))
-        visible = find_visible(attention_BT)
+        visible = find_visible(attention_BT, head_size=self.head_size)
         for layer in self.layers:
             hidden_BTD = layer(hidden_BTD, visible)
         return hidden_BTD
