@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 _CAPABILITY = (8, 0)  # Ampere: the kernel's oldest
+_LARGEST_HEAD = 256
 
 
 class Visible(NamedTuple):
@@ -27,7 +28,7 @@ class Visible(NamedTuple):
     borders: Tensor | None  # int32 [S + 1], where runs of tokens begin in the flattened batch, and its end
 
 
-def find_visible(attention_BT: Tensor | None, documents_BT: Tensor | None = None) -> Visible | None:
+def find_visible(attention_BT: Tensor | None, documents_BT: Tensor | None = None, *, head_size: int) -> Visible | None:
     """All but padding, which is False in `attention_BT`, or with `documents_BT` a token's own document; None for all.
 
     Documents see each other nowhere, not by way of `<s>` either: it belongs to the first document of its block. So a
@@ -40,15 +41,17 @@ def find_visible(attention_BT: Tensor | None, documents_BT: Tensor | None = None
         return Visible((documents_BT[:, :, None] == documents_BT[:, None, :])[:, None], None)
     if attention_BT is None:
         return None
-    if takes_borders(attention_BT.device):
+    if takes_borders(attention_BT.device, head_size=head_size):
         return Visible(None, find_borders(attention_BT))
     return Visible(attention_BT[:, None, None, :], None)
 
 
-def takes_borders(device: torch.device) -> bool:
-    """Whether flash attention is there for what is computed now."""
+def takes_borders(device: torch.device, *, head_size: int) -> bool:
+    """Whether flash attention is there for what is computed now; it wants rows of whole 16 bytes."""
     return (
         device.type == "cuda"
+        and head_size % 8 == 0
+        and head_size <= _LARGEST_HEAD
         and torch.is_autocast_enabled("cuda")
         and bool(torch.backends.cuda.flash_sdp_enabled())  # type: ignore[no-untyped-call]
         and torch.cuda.get_device_capability(device) >= _CAPABILITY

@@ -114,6 +114,7 @@ class Encoder(nn.Module):
         self.segments = nn.Embedding(N_SEGMENTS, shape.hidden) if shape.segment_embeddings else None
         self.norm = nn.LayerNorm(shape.hidden, eps=NORM_EPSILON)
         self.dropout = nn.Dropout(shape.dropout)
+        self.head_size = shape.hidden // shape.heads
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
 
     def forward(
@@ -135,7 +136,7 @@ class Encoder(nn.Module):
                 torch.zeros_like(ids_BT) if segments_BT is None else segments_BT
             )
         hidden_BTD: Tensor = self.dropout(self.norm(embedded_BTD))
-        visible = find_visible(attention_BT, documents_BT)
+        visible = find_visible(attention_BT, documents_BT, head_size=self.head_size)
         for layer in self.layers:
             hidden_BTD = layer(hidden_BTD, visible)
         return hidden_BTD

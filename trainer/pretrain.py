@@ -173,7 +173,8 @@ def train(training: Training) -> int:
         stop_ranks(training.run.ranks)
         return 0
     log = open_log(training, after=progress.update)
-    profile = UpdateProfile(training.run.folder, updates=settings.profile, device=learner.ranks.device, say=line.say)
+    n_profiled = settings.profile if learner.ranks.speaks else 0
+    profile = UpdateProfile(training.run.folder, updates=n_profiled, device=learner.ranks.device, say=line.say)
     with StopRequest().listening() as stop, log, open_writer(training.run) as writer, profile:
         while progress.update < settings.last_update:
             started = time.monotonic()

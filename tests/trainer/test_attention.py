@@ -28,14 +28,14 @@ def test_within_borders_tokens_see_the_tokens_of_their_row_and_padding_sees_only
 
 
 def test_where_there_is_no_padding_nothing_is_masked() -> None:
-    assert find_visible(None) is None
+    assert find_visible(None, head_size=8) is None
 
 
 def test_a_token_s_mix_does_not_depend_on_padding() -> None:
     torch.manual_seed(0)
     full = torch.randn(2, 8, 3 * 16)
     attention = torch.tensor([[True] * 5 + [False] * 3, [True] * 8])
-    mixed = attend(full, find_visible(attention), heads=2, dropout=0.0)
+    mixed = attend(full, find_visible(attention, head_size=8), heads=2, dropout=0.0)
     alone = attend(full[:1, :5], None, heads=2, dropout=0.0)
     assert mixed[:1, :5].allclose(alone, atol=1e-6)
 
@@ -60,7 +60,7 @@ def test_on_a_gpu_borders_give_the_mix_and_the_gradients_of_the_mask() -> None:
     input_BTD = torch.randn(4, 512, 3 * 128, device="cuda", dtype=torch.bfloat16)
     weight_BTD = torch.randn(4, 512, 128, device="cuda") * attention_BT[..., None]  # padding's output is never used
     with torch.autocast("cuda", dtype=torch.bfloat16):
-        fast = find_visible(attention_BT)
+        fast = find_visible(attention_BT, head_size=64)
     assert fast is not None
     assert fast.borders is not None
     results = []
