@@ -97,10 +97,19 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(shape.dropout)
 
     def forward(self, hidden_BTD: Tensor, visible: Visible | None) -> Tensor:
-        hidden_BTD = self.attention_norm(hidden_BTD + self.dropout(self.attention(hidden_BTD, visible)))
+        hidden_BTD = narrow(self.attention_norm(hidden_BTD + self.dropout(self.attention(hidden_BTD, visible))))
         fed_BTD = self.outer(functional.gelu(self.inner(hidden_BTD)))
-        output_BTD: Tensor = self.output_norm(hidden_BTD + self.dropout(fed_BTD))
-        return output_BTD
+        return narrow(self.output_norm(hidden_BTD + self.dropout(fed_BTD)))
+
+
+def narrow(hidden_BTD: Tensor) -> Tensor:
+    """Hidden states in the type that matrix products are computed in, float32 where nothing else was asked for.
+
+    A layer norm computes in float32. What it makes is read by a product and by the sum after it, and both cost half as
+    much in half the bytes: a third of a GPU's time is the reading and writing of hidden states.
+    """
+    kind = hidden_BTD.device.type
+    return hidden_BTD.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else hidden_BTD
 
 
 class Encoder(nn.Module):
@@ -135,7 +144,7 @@ class Encoder(nn.Module):
             embedded_BTD = embedded_BTD + self.segments(
                 torch.zeros_like(ids_BT) if segments_BT is None else segments_BT
             )
-        hidden_BTD: Tensor = self.dropout(self.norm(embedded_BTD))
+        hidden_BTD = self.dropout(narrow(self.norm(embedded_BTD)))
         visible = find_visible(attention_BT, documents_BT, head_size=self.head_size)
         for layer in self.layers:
             hidden_BTD = layer(hidden_BTD, visible)

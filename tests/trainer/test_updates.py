@@ -1,6 +1,8 @@
 """An update's gradients are those of two means, over tokens and over pairs, however its batch is divided."""
 
 import itertools
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from trainer.optimization import make_optimizer
 from trainer.packing import BOS, EOS, PAD, Pairs
 from trainer.parallel import Ranks, StopRequest
 from trainer.plan import SampleId
+from trainer.run_folder import read_log
 from trainer.settings import Settings
 from trainer.streaming import RankBatch
 from trainer.updates import Learner, accumulate_gradients, run_update
@@ -171,10 +174,8 @@ def test_tensors_say_where_the_second_segment_starts_and_which_document_a_token_
 
 @pytest.mark.parametrize("input_format", ["segment-pair", "sentence-pair"])
 def test_pairs_train_and_the_log_tells_both_losses(
-    input_format: str, small_data: Path, tmp_path: Path, run_here: Any
+    input_format: str, small_data: Path, tmp_path: Path, run_here: Callable[..., Any]
 ) -> None:
-    from trainer.run_folder import read_log
-
     flags = ("--input-format", input_format, "--segment-embeddings", "--max-updates", 30, "--evaluate-every", 30)
     done = run_here("--data", small_data, "--output", tmp_path / "run", *flags)
     assert done.returncode == 0, done.stderr
@@ -186,3 +187,36 @@ def test_pairs_train_and_the_log_tells_both_losses(
     assert 0 <= float(str(entries[-1]["held_out_next_sentence_accuracy"])) <= 1
     assert "% right" in done.stdout
     assert "% full, " in done.stdout
+
+
+def test_two_ranks_have_the_losses_and_gradients_of_one(
+    small_data: Path,
+    tmp_path: Path,
+    run_here: Callable[..., Any],
+    start_trainer: Callable[..., "subprocess.Popen[str]"],
+) -> None:
+    flags = ("--data", small_data, "--input-format", "segment-pair", "--segment-embeddings", "--max-updates", 4)
+    flags = (*flags, "--dropout", 0.0, "--attention-dropout", 0.0)
+    process = start_trainer(*flags, "--output", tmp_path / "two", "--micro-batch", 2, n_ranks=2)
+    assert run_here(*flags, "--output", tmp_path / "one").returncode == 0
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    one, two = (list(read_log(tmp_path / name)) for name in ("one", "two"))
+    for key in ("batch", "sequences", "documents", "tokens", "masked"):
+        assert [entry[key] for entry in one] == [entry[key] for entry in two]
+    for key in ("loss", "next_sentence_loss", "next_sentence_accuracy", "gradient_norm"):
+        assert [entry[key] for entry in two] == pytest.approx([entry[key] for entry in one], rel=1e-3), key
+
+
+def test_attention_within_documents_trains_on_the_same_batches_to_other_losses(
+    small_data: Path, tmp_path: Path, run_here: Callable[..., Any]
+) -> None:
+    flags = ("--data", small_data, "--max-updates", 15, "--evaluate-every", 15, "--block-tokens", 128)
+    for name, more in (("all", ()), ("own", ("--document-attention",))):
+        done = run_here(*flags, *more, "--output", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+    found = [list(read_log(tmp_path / name)) for name in ("all", "own")]
+    assert [entry["batch"] for entry in found[0]] == [entry["batch"] for entry in found[1]]
+    assert all(a["loss"] != b["loss"] for a, b in zip(*found, strict=True))
+    assert all(isinstance(entry["loss"], float) for entry in found[1])
+    assert float(str(found[1][-1]["held_out_loss"])) < float(str(found[1][0]["loss"]))
