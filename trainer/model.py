@@ -144,7 +144,7 @@ class Encoder(nn.Module):
             embedded_BTD = embedded_BTD + self.segments(
                 torch.zeros_like(ids_BT) if segments_BT is None else segments_BT
             )
-        hidden_BTD = self.dropout(narrow(self.norm(embedded_BTD)))
+        hidden_BTD: Tensor = self.dropout(narrow(self.norm(embedded_BTD)))
         visible = find_visible(attention_BT, documents_BT, head_size=self.head_size)
         for layer in self.layers:
             hidden_BTD = layer(hidden_BTD, visible)
