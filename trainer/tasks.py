@@ -28,6 +28,7 @@ from trainer.model import Shape
 
 Ids = npt.NDArray[np.uint16]
 Scores = npt.NDArray[np.float32]
+Targets = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 E = TypeVar("E")
 
 # task -> the module that has `make_task(name) -> Task`
@@ -71,6 +72,7 @@ class Split(NamedTuple, Generic[E]):
     name: str  # train, dev, dev_matched, test, ...
     examples: tuple[E, ...]
     broken: tuple[Broken, ...] = ()
+    note: str = ""  # what whoever compares results must know of it, if anything
 
 
 class Splits(NamedTuple, Generic[E]):
@@ -85,7 +87,7 @@ class Features(NamedTuple):
     """Rows that are scored together, and what is to come out."""
 
     rows: tuple[Ids, ...]  # uint16 [n_tokens] each, `<s>` and `</s>` included, no padding
-    targets: npt.NDArray[np.int64] | npt.NDArray[np.float32]  # [K], the same K in a whole split; zeros where unknown
+    targets: Targets  # [K], the same K in a whole split; zeros where unknown
     examples: tuple[int, ...]  # which of the split's examples they are of
     n_cut: int = 0  # tokens that were left out, because a row would have been too long
     aside: npt.NDArray[np.int32] | None = None  # for the task's own predictions, such as places of tokens in a text
