@@ -46,7 +46,7 @@ MAX_SCORE = 5.0  # of STS-B
 class Example(NamedTuple):
     """One sentence or two, and what is said of them."""
 
-    index: str  # as GLUE's server wants it
+    key: str  # the index, as GLUE's server wants it
     texts: tuple[str, ...]
     label: float | None  # number of the class, or the score; None in a test split
 
@@ -250,7 +250,7 @@ class SentenceTask:
             said = [self.labels[int(values.argmax())] for values in scores]
         else:
             said = [f"{min(MAX_SCORE, max(0.0, float(values[0]))):.3f}" for values in scores]
-        indices = [example.index for example in split.examples]
+        indices = [example.key for example in split.examples]
         path = folder / server_name(self.name, split.name)
         return [write_server_file(path, list(zip(indices, said, strict=True)))]
 
