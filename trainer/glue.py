@@ -297,7 +297,7 @@ def _make_split(name: str, tables: Sequence[Table], files: Files, *, test: bool 
                 examples.append(example)
     if not examples:
         raise DataError(f"{tables[0].path}: none of {len(broken)} lines is an example: {broken[0].reason}")
-    return Split(name, tuple(examples), tuple(broken))
+    return Split(name, tuple(examples), tuple(sorted(broken)))
 
 
 def _make_example(row: Row, files: Files, index: str, *, test: bool) -> Example | str:

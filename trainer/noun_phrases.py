@@ -1,8 +1,8 @@
 """Noun phrases of an English sentence, by words that can be listed: a stand-in for a parser.
 
 In: a sentence. Out: its noun phrases, as they stand there. The rule: what ends a phrase is a list of words (articles,
-prepositions, auxiliaries, common verbs of irregular past) and suffixes (-ed, -ing, -ly), so an unknown verb may be taken into a
-phrase and a bare plural may be missed. That is enough for alternatives to a given phrase, not for parsing.
+prepositions, auxiliaries, common verbs of irregular past) and suffixes (-ed, -ing, -ly), so an unknown verb may be
+taken into a phrase and a bare plural may be missed. Enough for alternatives to a given phrase, not for parsing.
 
     a determiner and up to three words    the trophy, his longtime rival
     names                                 Joan, Uncle Vernon
