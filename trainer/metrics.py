@@ -27,8 +27,8 @@ def f1(predicted: Classes, right: Classes) -> float:
 def matthews_correlation(predicted: Classes, right: Classes) -> float:
     """Matthews' correlation of two classes, 0 and 1; 0 where one side holds one class only.
 
-    >>> matthews_correlation(np.array([1, 1, 0, 0]), np.array([1, 1, 1, 0]))
-    0.5773502691896258
+    >>> round(matthews_correlation(np.array([1, 1, 0, 0]), np.array([1, 1, 1, 0])), 6)
+    0.57735
     """
     return pearson(predicted.astype(np.float64), right.astype(np.float64))  # for two classes it is the same number
 

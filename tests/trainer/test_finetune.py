@@ -18,7 +18,7 @@ from bpe.vocabulary import dump_vocabulary
 ROOT = Path(__file__).resolve().parents[2]
 GOOD, BAD = ("bright", "warm", "kind"), ("dull", "cold", "mean")
 NOUNS = ("day", "film", "song", "house", "story", "friend")
-FAST = ("--learning-rate", "2e-3", "--epochs", "6", "--device", "cpu")
+FAST = ("--learning-rate", "5e-3", "--epochs", "20", "--patience", "0", "--device", "cpu")
 
 
 class Done(NamedTuple):
@@ -170,6 +170,7 @@ def test_the_loss_falls_seeds_are_added_and_a_finished_one_is_left_alone(
     assert "holds a finetuning with batch 32 (now 8): repeat its settings, or name another --output" in other.err
 
 
+@pytest.mark.slow
 def test_two_ranks_score_as_one_does_and_only_one_speaks(
     finetune: Callable[..., Done], data: Path, pretrained: Path, tmp_path: Path
 ) -> None:
@@ -197,8 +198,9 @@ def test_a_model_finetuned_on_mnli_is_started_from_and_its_head_is_drawn_anew(
         "dev_matched",
         "dev_mismatched",
     ]
+    once = ("--seeds", 1, "--max-updates", 2)
     for task in ("rte", "stsb"):
-        started = finetune(task, tmp_path / task, "--seeds", 1, "--start-from", tmp_path / "mnli", checkpoint=None)
+        started = finetune(task, tmp_path / task, *once, "--start-from", tmp_path / "mnli", checkpoint=None)
         assert started.code == 0, started.err
         assert "a new head, because the one that was finetuned before has other outputs" in started.out
     assert set(_report(tmp_path / "stsb")["median"]["dev"]) == {"pearson", "spearmanr", "combined_score"}
@@ -213,10 +215,10 @@ def test_rankings_are_learned_and_answered_for_each_example(
     finetune: Callable[..., Done], tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     task, *flags = arguments
-    done = finetune(task, tmp_path / "out", "--seeds", 1, "--patience", 0, "--batch", 6, *flags)
+    done = finetune(task, tmp_path / "out", "--seeds", 1, "--batch", 6, *flags)
     assert done.code == 0, done.err
     losses = _losses(tmp_path / "out" / "seed-1")
-    assert sum(losses[-3:]) / 3 < 0.8 * losses[0]
+    assert sum(losses[-3:]) / 3 < 0.5 * losses[0]
     for path in (tmp_path / "out" / "seed-1" / "predictions").iterdir():
         indices = [line.partition("\t")[0] for line in path.read_text().splitlines()[1:]]
         assert indices == [str(k) for k in range(len(indices))]
@@ -226,7 +228,7 @@ def test_patience_ends_a_seed_and_its_best_state_is_what_is_kept(finetune: Calla
     done = finetune("cola", tmp_path / "out", "--seeds", 1, "--learning-rate", 0, "--patience", 2)
     assert done.code == 0, done.err
     [seed] = _report(tmp_path / "out")["seeds"]
-    assert (seed["update"], seed["last_update"], seed["updates"]) == (6, 18, 36)
+    assert (seed["update"], seed["last_update"], seed["updates"]) == (6, 18, 120)
 
 
 def test_averaged_scores_of_outputs_are_scored_and_predicted_with(
