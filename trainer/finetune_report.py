@@ -16,6 +16,7 @@ from trainer.run_folder import replace_file
 from trainer.tasks import Task
 
 REPORT, TABLE = "report.json", "report.txt"
+_VALUE_WIDTH = len("-0.1234")
 _SHOWN_BROKEN = 3  # of a split; report.json has all
 
 
@@ -93,11 +94,12 @@ def _books(split: Any, features: Sequence[Any]) -> dict[str, object]:
 
 
 def _table(results: Sequence[SeedResult], summary: Summary) -> Iterator[str]:
-    names = list(_flatten(summary.median))
-    yield "  ".join(["seed".rjust(6), "update".rjust(8), *names])
+    medians = _flatten(summary.median)
+    widths = {name: max(len(name), _VALUE_WIDTH) for name in medians}
+    yield "  ".join(["seed".rjust(6), "update".rjust(8), *(name.rjust(width) for name, width in widths.items())])
     rows = [(str(result.seed), str(result.update), _flatten(result.dev)) for result in results]
-    for seed, update, values in (*rows, ("median", "", _flatten(summary.median))):
-        cells = [f"{values[name]:.4f}".rjust(len(name)) for name in names]
+    for seed, update, values in (*rows, ("median", "", medians)):
+        cells = [f"{values[name]:.4f}".rjust(width) for name, width in widths.items()]
         yield "  ".join([seed.rjust(6), update.rjust(8), *cells])
 
 

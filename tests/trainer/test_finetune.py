@@ -2,8 +2,12 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -248,6 +252,56 @@ def test_averaged_scores_of_outputs_are_scored_and_predicted_with(
     assert finetune("cola", tmp_path / "cola", "--seeds", 1, "--max-updates", 1).code == 0
     assert main([*outputs, str(tmp_path / "cola"), "--data", str(data), "--output", str(tmp_path / "mean")]) == 1
     assert "average outputs of one task, data and vocabulary" in capfd.readouterr().err
+
+
+def test_a_run_and_its_last_checkpoint_are_the_same_start(pretrained: Path) -> None:
+    from trainer.starts import find_vocabulary, load_start
+
+    [checkpoint] = (pretrained / "checkpoints").iterdir()
+    run, named = load_start(pretrained), load_start(checkpoint)
+    assert (run.path, run.fingerprint, run.shape) == (named.path, named.fingerprint, named.shape)
+    assert find_vocabulary(run, None).fingerprint == run.vocabulary
+
+
+def test_a_seed_that_was_stopped_begins_again_and_ends_as_if_undisturbed(
+    finetune: Callable[..., Done], tmp_path: Path
+) -> None:
+    assert finetune("cola", tmp_path / "calm", "--seeds", 1).code == 0
+    log = tmp_path / "out" / "seed-1" / "log.jsonl"
+    terminator = threading.Thread(target=_terminate_after, args=(log, 10))
+    terminator.start()
+    stopped = finetune("cola", tmp_path / "out", "--seeds", 1)
+    terminator.join()
+    assert stopped.code == 128 + signal.SIGTERM
+    assert "stopped in seed 1; the same command begins that seed again" in stopped.out
+    assert finetune("cola", tmp_path / "out", "--seeds", 1).code == 0
+    assert _losses(log.parent) == _losses(tmp_path / "calm" / "seed-1")
+
+
+def _terminate_after(log: Path, n_lines: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if log.exists() and log.read_text().count("\n") >= n_lines:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        time.sleep(0.005)
+
+
+def test_weights_and_vocabulary_that_do_not_belong_together_are_refused(
+    finetune: Callable[..., Done], pretrained: Path, tmp_path: Path
+) -> None:
+    other = train_vocabulary(["other words here"] * 2, size=400, min_frequency=2).vocabulary
+    (tmp_path / "vocab.json").write_bytes(dump_vocabulary(other))
+    done = finetune("cola", tmp_path / "out", "--vocabulary", tmp_path / "vocab.json")
+    assert done.code == 1
+    assert "was trained with vocabulary" in done.err
+    assert "give its own as --vocabulary" in done.err
+    shutil.copytree(pretrained, tmp_path / "run")
+    [model] = tmp_path.glob("run/checkpoints/*/model.safetensors")
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    done = finetune("cola", tmp_path / "out", checkpoint=model.parent)
+    assert done.code == 1
+    assert "is damaged (model.safetensors is not what was written); give another --checkpoint" in done.err
 
 
 def test_faults_are_one_line_and_say_what_to_do(
