@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from trainer.finetuned_folder import Output, SeedResult
 from trainer.finetuning import Encoded
 from trainer.run_folder import replace_file
-from trainer.tasks import Task
+from trainer.tasks import Features, Split, Task
 
 REPORT, TABLE = "report.json", "report.txt"
 _VALUE_WIDTH = len("-0.1234")
@@ -36,13 +36,20 @@ def describe_data(data: Sequence[Encoded]) -> Iterator[str]:
         said = (
             f"{split.name}: {n_kept + n_broken:,} read, {n_kept:,} kept, {n_broken:,} broken; {len(features):,} inputs"
         )
-        yield said + (f", {n_cut:,} tokens cut from {n_shortened:,} of them" if n_cut else "")
+        said += f", {n_cut:,} tokens cut from {n_shortened:,} of them" if n_cut else ""
+        n_unused = count_unused(split, features)
+        yield said + (f"; {n_unused:,} kept ones are in no input" if n_unused else "")
         if split.note:
             yield f"{split.name}: {split.note}"
         for bad in split.broken[:_SHOWN_BROKEN]:
             yield f"{split.name}: broken: {bad.path}:{bad.line}: {bad.reason}"
         if n_broken > _SHOWN_BROKEN:
             yield f"{split.name}: and {n_broken - _SHOWN_BROKEN:,} more, all in {REPORT}"
+
+
+def count_unused(split: Split[Any], features: Sequence[Features]) -> int:
+    """Examples that a task did not make an input of, such as questions whose answer fits into no window."""
+    return len(split.examples) - len({number for feature in features for number in feature.examples})
 
 
 def describe_seed(result: SeedResult) -> str:
@@ -87,6 +94,7 @@ def _books(split: Any, features: Sequence[Any]) -> dict[str, object]:
         "kept": len(split.examples),
         "broken": [bad._asdict() for bad in split.broken],
         "note": split.note,
+        "unused": count_unused(split, features),
         "inputs": len(features),
         "tokens_cut": sum(feature.n_cut for feature in features),
         "inputs_cut": sum(feature.n_cut > 0 for feature in features),
