@@ -192,9 +192,7 @@ def test_what_would_compute_something_else_is_refused_by_field(
 
 def test_a_pickle_is_never_opened(saved: Path) -> None:
     (saved / "model.safetensors").rename(saved / "pytorch_model.bin")
-    with pytest.raises(
-        RunError, match=r"only pytorch_model\.bin, a pickle, which is never opened; save the model"
-    ):
+    with pytest.raises(RunError, match=r"only pytorch_model\.bin, a pickle, which is never opened; save the model"):
         read_hugging_face(saved)
 
 
