@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from trainer.hugging_face import make_config, read_hugging_face
+from trainer.hugging_face import make_config, read_hugging_face, tensor_sizes
 from trainer.hugging_face_names import NamesError, from_hugging_face, to_hugging_face
 from trainer.model import MaskedLanguageModel, Shape
 from trainer.packing import BOS, EOS, PAD
@@ -217,6 +217,11 @@ def test_a_projection_of_its_own_is_refused() -> None:
     theirs, _ = to_hugging_face(MaskedLanguageModel(SMALL).state_dict(), layers=2)
     with pytest.raises(NamesError, match="only tied projections"):
         from_hugging_face({**theirs, "lm_head.decoder.weight": torch.ones(99, 32)}, layers=2)
+
+
+def test_sizes_are_those_of_the_model() -> None:
+    model = MaskedLanguageModel(SMALL)
+    assert tensor_sizes(SMALL) == {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
 def test_the_configuration_says_what_the_model_is() -> None:
