@@ -13,6 +13,7 @@ The rule: the folder is there whole or not at all, and its tokenizer is the one 
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +27,6 @@ from bpe.errors import ShardError
 from bpe.manifest import load_manifest
 from bpe.vocabulary import BOS, EOS, MASK_TOKEN, PAD, SPECIAL_TOKENS, UNK, Vocabulary, dump_vocabulary, load_vocabulary
 from trainer.checkpoints import (
-    FORMAT,
     STATE,
     Checkpoint,
     DamagedCheckpointError,
@@ -38,14 +38,8 @@ from trainer.command_line import OneLineParser, parse_flags
 from trainer.hugging_face import CONFIG, WEIGHTS, make_config
 from trainer.hugging_face_names import SEGMENTS, NamesError, to_hugging_face
 from trainer.model import shape_of
-from trainer.run_folder import (
-    CHECKPOINTS,
-    SETTINGS,
-    RunDescription,
-    RunError,
-    parse_description,
-    replace_file,
-)
+from trainer.run_folder import CHECKPOINTS, SETTINGS, RunError, replace_file
+from trainer.settings import Settings, make_settings
 
 TOKENIZER, TOKENIZER_CONFIG, SPECIAL_MAP = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 _SPECIAL = {
@@ -59,10 +53,13 @@ _SPECIAL = {
 
 
 class Trained(NamedTuple):
-    """What is exported."""
+    """What is exported: a checkpoint, and what it says of its run."""
 
     checkpoint: Checkpoint
-    description: RunDescription  # of its run
+    settings: Settings
+    folders: tuple[Path, ...]  # of shards
+    vocabulary: str  # fingerprint
+    vocabulary_size: int
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -114,9 +111,9 @@ def export(folder: Path, output: Path, *, vocabulary: str | None, overwrite: boo
     notices: list[str] = []
     trained = read_trained(folder, notices)
     yield from notices
-    description, checkpoint = trained.description, trained.checkpoint
-    words = find_vocabulary(description, vocabulary)
-    shape = shape_of(description.settings, vocabulary_size=description.vocabulary_size)
+    checkpoint = trained.checkpoint
+    words = find_vocabulary(trained, vocabulary)
+    shape = shape_of(trained.settings, vocabulary_size=trained.vocabulary_size)
     try:
         tensors, dropped = to_hugging_face(checkpoint.model, layers=shape.layers)
     except NamesError as error:
@@ -129,7 +126,7 @@ def export(folder: Path, output: Path, *, vocabulary: str | None, overwrite: boo
     yield (
         f"{output}: RobertaForMaskedLM of {n_parameters:,} parameters, {shape.max_tokens} tokens at most, vocabulary "
         f"{words.fingerprint[:16]} of {words.size:,} ids; update {checkpoint.progress.update:,} of "
-        f"{description.settings.updates:,}, from {checkpoint.path}"
+        f"{trained.settings.updates:,}, from {checkpoint.path}"
     )
 
 
@@ -147,32 +144,46 @@ def read_trained(folder: Path, notices: list[str]) -> Trained:
         checkpoint = last
     else:
         raise ValueError(f"{folder} holds neither a run ({SETTINGS}) nor a checkpoint ({STATE}); name one of them")
-    path = checkpoint.path / STATE
+    return _describe(checkpoint)
+
+
+def _describe(checkpoint: Checkpoint) -> Trained:
+    """What a checkpoint says of its run, whose settings.json is not needed: a checkpoint may be kept on its own."""
+    path, run = checkpoint.path / STATE, checkpoint.path.parent.parent
     plain: Mapping[str, Any] = json.loads(path.read_text().partition(" ")[2])  # read_checkpoint has verified it
-    return Trained(checkpoint, parse_description(plain, folder=checkpoint.path.parent.parent, path=path, form=FORMAT))
+    try:
+        return Trained(
+            checkpoint,
+            make_settings(plain["settings"], where=str(path)),
+            tuple(Path(os.path.normpath(run / entry["folder"])) for entry in plain["shards"]),
+            plain["vocabulary"]["fingerprint"],
+            plain["vocabulary"]["size"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: not the checkpoint of a pretraining run ({error}); name another") from error
 
 
-def find_vocabulary(description: RunDescription, given: str | None) -> Vocabulary:
+def find_vocabulary(trained: Trained, given: str | None) -> Vocabulary:
     """The vocabulary of the run: the one given, or the copy in the folder of its shards.
 
     RunError, with both fingerprints, where it is not the one of the run; ValueError where there is none.
     """
-    files = [Path(given)] if given is not None else list(_vocabulary_files(description))
+    files = [Path(given)] if given is not None else list(_vocabulary_files(trained.folders))
     wrong = []
     for file in files:
         found = load_vocabulary(file)
-        if (found.fingerprint, found.size) == (description.vocabulary, description.vocabulary_size):
+        if (found.fingerprint, found.size) == (trained.vocabulary, trained.vocabulary_size):
             return found
         wrong.append(f"{file} is vocabulary {found.fingerprint}")
     if wrong:
-        raise RunError(f"{wrong[0]}, but the run was trained on {description.vocabulary}; name its own by --vocabulary")
-    folders = ", ".join(map(str, description.folders))
+        raise RunError(f"{wrong[0]}, but the run was trained on {trained.vocabulary}; name its own by --vocabulary")
+    folders = ", ".join(map(str, trained.folders))
     raise ValueError(f"no vocabulary in the run's shards ({folders}); name a copy by --vocabulary")
 
 
-def _vocabulary_files(description: RunDescription) -> Iterator[Path]:
+def _vocabulary_files(folders: tuple[Path, ...]) -> Iterator[Path]:
     """Copies of the vocabulary in those folders of shards that still are where they were."""
-    for folder in description.folders:
+    for folder in folders:
         try:
             entry = load_manifest(folder).vocabulary
         except (ShardError, OSError):

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bpe.manifest import Manifest, load_manifest
 from trainer.plan import Order, SampleId, packing_rules
@@ -86,14 +86,9 @@ def read_description(folder: Path) -> RunDescription | None:
         return None
     except ValueError as error:
         raise RunError(f"{path}: not JSON ({error}); give the run another folder") from error
-    return parse_description(plain, folder=folder, path=path, form=FORMAT)
-
-
-def parse_description(plain: Mapping[str, Any], *, folder: Path, path: Path, form: str) -> RunDescription:
-    """The description of the run in `folder`, as settings.json or a checkpoint's state at `path` holds it."""
     try:
-        if plain["format"] != form:
-            raise RunError(f"{path}: format {plain['format']!r}, this version reads {form!r}")
+        if plain["format"] != FORMAT:
+            raise RunError(f"{path}: format {plain['format']!r}, this version reads {FORMAT!r}")
         return RunDescription(
             make_settings(plain["settings"], where=str(path)),
             tuple(Path(os.path.normpath(folder / entry["folder"])) for entry in plain["shards"]),
