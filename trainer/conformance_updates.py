@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -172,11 +172,17 @@ def _mean_over(inputs: Inputs, *, micro_batch: int, n_ranks: int) -> Mean:
 
 def _accumulate(settings: Settings, model: MaskedLanguageModel, shares: Sequence[RankBatch]) -> float:
     """Adds up the gradients of all ranks in the model; the mean loss."""
-    n_masked, loss = sum(share.n_masked for share in shares), 0.0
+    # What means are over: predicted tokens, and where pairs are read sequences too.
+    counts: dict[str, Any] = {
+        name: sum(getattr(share, name) for share in shares)
+        for name in ("n_masked", "n_sequences")
+        if name in RankBatch._fields
+    }
+    loss = 0.0
     for rank, share in enumerate(shares):
         ranks = Ranks(rank, len(shares), _CPU)
         learner = Learner(settings, ranks, torch.float32, model, model, make_optimizer(model, settings))
-        part = accumulate_gradients(learner, share, 1, n_masked=n_masked, stop=StopRequest())
+        part = accumulate_gradients(learner, share, 1, stop=StopRequest(), **counts)
         assert part is not None, "nobody asks to stop"
         loss += part.flatten()[0].item()
     return loss
