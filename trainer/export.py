@@ -232,15 +232,14 @@ def write_folder(
 
 def _swap(temporary: Path, output: Path) -> None:
     """Puts a finished folder in its place; what was there goes after the new one is there."""
-    if not output.exists():
-        temporary.rename(output)
-        return
     aside = output.with_name(f".{output.name}.replaced")
+    if output.exists():
+        if aside.exists():
+            shutil.rmtree(aside)
+        output.rename(aside)
+    temporary.rename(output)
     if aside.exists():
         shutil.rmtree(aside)
-    output.rename(aside)
-    temporary.rename(output)
-    shutil.rmtree(aside)
 
 
 def _small_files(config: Mapping[str, object], vocabulary: Vocabulary, *, max_tokens: int) -> dict[str, bytes]:
