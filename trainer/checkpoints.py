@@ -119,11 +119,11 @@ def write_snapshot(folder: Path, snapshot: Snapshot, *, keep: int) -> Path:
     body = json.dumps(state, sort_keys=True)
     (temporary / STATE).write_text(f"{_hash(body)} {body}\n")
     for path in (*temporary.iterdir(), temporary):
-        _sync(path)
+        sync_to_disk(path)
     if final.exists():  # it was found damaged, or it would not be written again
         shutil.rmtree(final)
     temporary.rename(final)
-    _sync(folder)
+    sync_to_disk(folder)
     _remove(list_checkpoints(folder)[:-keep])
     return final
 
@@ -212,7 +212,7 @@ def _hash(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync_to_disk(path: Path) -> None:
     """Waits until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
