@@ -86,7 +86,9 @@ def make_parser() -> OneLineParser:
     """The flags."""
     assert __doc__ is not None
     parser = OneLineParser("pretrain.py", description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--recipe", required=True, help="tiny, roberta-base, roberta-large, or a .toml file")
+    parser.add_argument(
+        "--recipe", required=True, help="tiny, roberta-base, table2/full-sentences ..., or a .toml file"
+    )
     parser.add_argument(
         "--data", required=True, nargs="+", metavar="OUT", help="folders of finished runs of shards, or of mixtures"
     )
@@ -160,6 +162,8 @@ def train(training: Training) -> int:
         return 0
     log = RunLog(training.run.folder, line, speaks=training.run.ranks.speaks, n_updates=settings.last_update)
     with StopRequest().listening() as stop, log:
+        if not progress.update and settings.evaluate_every and training.held_out:
+            log.start(measure_loss(learner.model, training.held_out, learner.ranks, dtype=learner.dtype))
         while progress.update < settings.last_update:
             started = time.monotonic()
             batch = next(training.batches)

@@ -55,6 +55,11 @@ class RunLog:
         if self._stream is not None:
             self._stream.close()
 
+    def start(self, held_out: float) -> None:
+        """The loss on the held-out split before the first update: what all that follows is compared with."""
+        self._write(update=0, **_held_out_entry(held_out))
+        self._line.say(f"before training: held-out loss {held_out:.4f}, perplexity {perplexity(held_out):,.1f}")
+
     def update(self, report: UpdateReport, *, held_out: float | None = None) -> None:
         """One update: one line of the log, with the loss on the held-out split where it was measured after it."""
         speed = report.n_tokens / max(report.seconds, 1e-9)
