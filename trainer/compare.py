@@ -159,7 +159,7 @@ def flag_of(field: str, value: Value) -> str:
 
 
 def check_runs(planned: Sequence[PlannedRun], runs: tuple[Run, ...], *, n_ranks: int) -> None:
-    """All that can be known to fail is found before anything is trained: ValueError, or RunError for what is on disk."""
+    """Finds before anything is trained what would fail later: ValueError, or RunError for what is on disk."""
     if n_ranks < 1:
         raise ValueError(f"--n-ranks is {n_ranks}; it must be at least 1")
     if not len(Source(runs, split="held-out")):
