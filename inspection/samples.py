@@ -11,7 +11,7 @@ from inspection.errors import NotFoundError
 from inspection.lookup import find_record_at
 from inspection.run_folder import MANIFEST, RunFolder, open_run
 from inspection.trace import Trace, trace_lines, trace_record, trace_values
-from trainer.plan import Order, SampleId, samples_of_update
+from trainer.plan import Order, SampleId, batch_size, samples_of_update
 from trainer.run_folder import RunDescription, RunError, first_sample_of, open_order
 from trainer.tracing import DocumentPiece, sample_documents
 
@@ -65,10 +65,10 @@ def open_training_run(place: str, run: RunFolder) -> TrainingRun:
 
 def find_samples(training: TrainingRun, update: int) -> list[SampleId]:
     """The samples of an update's global batch, by row; counts from the last update that the log has before it."""
-    batch = training.description.settings.batch_sequences
+    batch = batch_size(training.description.settings)
     try:
         known = first_sample_of(training.folder, update)
-        return samples_of_update(training.order, update, batch_sequences=batch, known=known)
+        return samples_of_update(training.order, update, batch=batch, known=known)
     except RunError as error:
         raise NotFoundError(str(error)) from error
 

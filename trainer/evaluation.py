@@ -16,8 +16,8 @@ from trainer.optimization import summed_loss
 from trainer.parallel import Ranks, add_over_ranks, computing_in
 from trainer.plan import Order, SampleRun, masking_rules, packing_rules
 from trainer.settings import Settings
+from trainer.shares import mask_run
 from trainer.sources import Run, Source
-from trainer.streaming import mask_run
 
 _SEED = 0
 

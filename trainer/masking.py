@@ -1,13 +1,15 @@
-"""Dynamic masking (sections 2.1 and 4.1): which tokens of a block are to be predicted, and what stands there.
+"""Masking (sections 2.1 and 4.1): which tokens of a block are to be predicted, and what stands there.
 
-In: packed blocks and the names of their samples. Out: a `MaskedBlocks`. The rule: a pattern is a function of
+In: packed blocks and the random words of their samples. Out: a `MaskedBlocks`. The rule: a pattern is a function of
 (seed, epoch, sample) and of nothing else, so it is the same on every rank, in every micro-batch, after every resume.
+With static masks the epoch counts modulo the number of patterns (the paper's 10).
 
 The count is exact, floor(0.15 n + u) of a block's n tokens with u uniform in [0, 1); the tokens are chosen
-without replacement: each position gets a random key, and the smallest keys win.
+without replacement: each position gets a random key, and the smallest keys win. A sample has one word for u and one
+for each of its tokens, whose upper half is the key and whose lower half decides what stands there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,8 @@ from trainer.randomness import WORDS_PER_COUNT, Purpose, Words, draw_words
 
 IGNORE = 65_535  # label of a token that is not predicted; no vocabulary is that large
 _UNIT = 2.0**-53
+_HALF = 2.0**32
+_NEVER = np.uint32(0xFFFF_FFFF)  # key of a position that may not be chosen
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +33,10 @@ class MaskingRules:
     fraction: float = 0.15  # of a block's tokens, `<s>` and `</s>` counted
     kept: float = 0.1  # of the chosen: stay as they are
     randomised: float = 0.1  # of the chosen: become a random id; the rest becomes <mask>
+    patterns: int = 0  # fixed masks of a sequence, in turn by epoch (static); 0 draws anew each epoch (dynamic)
     fairseq_compat: bool = False  # fairseq may choose <s> and </s>, and draws random ids from 4..<mask>
+    # bool [vocabulary], whether an id begins a word: whole words are chosen, floor(0.15 w + u) of a block's w words
+    word_starts: npt.NDArray[np.bool_] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction < 1:
@@ -60,83 +67,106 @@ class MaskedBlocks(NamedTuple):
     documents: Ids | None = None  # [B, T], ordinal of the token's document in its block; for document attention
 
 
-def mask_blocks(blocks: Blocks, *, epoch: int, window: int, first_sample: int, rules: MaskingRules) -> MaskedBlocks:
-    """Mask the consecutive samples `first_sample`, `first_sample` + 1, ... of a window."""
-    n_blocks, width = blocks.ids.shape
-    words = _draw(n_blocks, width, epoch=epoch, window=window, first_sample=first_sample, rules=rules)
-    keys, luck, decisions = np.split(words, [_n_keys(width), _n_keys(width) + 1], axis=1)
-    order = _order_positions(keys, blocks, fairseq_compat=rules.fairseq_compat)
-    order = order[:, : _most_chosen(width, rules.fraction)]
-    eligible = np.count_nonzero(order != _NEVER, axis=1)
-    wanted = np.floor(rules.fraction * blocks.n_tokens + (luck[:, 0] >> np.uint64(11)) * _UNIT).astype(np.int64)
-    counts = np.minimum(wanted, eligible)
-    winners = np.arange(order.shape[1]) < counts[:, None]
-    column = (order & np.uint32(_column_mask(width)))[winners]
-    chosen = np.repeat(np.arange(n_blocks) * width, counts) + column
-    return _replace(blocks, chosen, decisions[:, : order.shape[1]][winners], rules)
+def draw_mask_words(
+    start: Indices, n_tokens: Indices, *, epoch: int, window: int, rules: MaskingRules
+) -> tuple[Words, Indices]:
+    """The words of some samples of a window, and where among them each sample's begin.
+
+    `start` is where a sample's words begin in the window's endless stream. Samples that follow each other there, as
+    they do unless masks are static, are drawn at once.
+    """
+    epoch = epoch % rules.patterns if rules.patterns else epoch
+    ends = start + n_tokens + 1
+    if np.array_equal(start[1:], ends[:-1]):
+        words = _draw(int(start[0]), int(ends[-1]), epoch=epoch, window=window, seed=rules.seed)
+        return words, start - start[0]
+    drawn = [
+        _draw(low, high, epoch=epoch, window=window, seed=rules.seed)
+        for low, high in zip(start.tolist(), ends.tolist(), strict=True)
+    ]
+    return np.concatenate(drawn), np.cumsum(n_tokens + 1) - (n_tokens + 1)
 
 
-_NEVER = np.uint32(0xFFFF_FFFF)  # key of a position that may not be chosen
+def _draw(low: int, high: int, *, epoch: int, window: int, seed: int) -> Words:
+    """Words [low, high) of a window's stream."""
+    start = low - low % WORDS_PER_COUNT
+    words = draw_words(high - start, seed=seed, purpose=Purpose.MASKS, epoch=epoch, window=window, start=start)
+    return words[low - start :]
 
 
-def _draw(n_blocks: int, width: int, *, epoch: int, window: int, first_sample: int, rules: MaskingRules) -> Words:
-    """The words of consecutive samples, one row each: keys of the positions, one for the count, one per choice."""
-    n_words = _n_keys(width) + 1 + _most_chosen(width, rules.fraction)
-    n_words += -n_words % WORDS_PER_COUNT
-    words = draw_words(
-        n_blocks * n_words,
-        seed=rules.seed,
-        purpose=Purpose.MASKS,
-        epoch=epoch,
-        window=window,
-        start=first_sample * n_words,
-    )
-    return words.reshape(n_blocks, n_words)
-
-
-def _n_keys(width: int) -> int:
-    """Words that hold a key of 32 bits for each position."""
-    return -(-width // 2)
-
-
-def _most_chosen(width: int, fraction: float) -> int:
-    return int(fraction * width) + 1
-
-
-def _column_mask(width: int) -> int:
-    """Bits that hold a position: the low ones of its key."""
-    return (1 << (width - 1).bit_length()) - 1
-
-
-def _order_positions(keys: Words, blocks: Blocks, *, fairseq_compat: bool) -> npt.NDArray[np.uint32]:
-    """Keys in ascending order, the position in their low bits: sorting numbers is ten times faster than argsort."""
+def mask_blocks(blocks: Blocks, words: Words, start: Indices, *, rules: MaskingRules) -> MaskedBlocks:
+    """Mask B blocks, the words of each beginning at `start` [B]."""
     width = blocks.ids.shape[1]
-    column = np.arange(width, dtype=np.uint32)
-    # Little-endian halves of the words, so that a big-endian machine draws the same keys.
-    halves = keys.astype("<u8", copy=False).view("<u4")[:, :width]
-    numbers = halves & np.uint32(0x7FFF_FFFF & ~_column_mask(width))  # below _NEVER
-    numbers |= column
-    if fairseq_compat:
-        numbers[column >= blocks.n_tokens[:, None]] = _NEVER
+    column = np.arange(width)
+    places = np.minimum(start[:, None] + 1 + column, words.size - 1)
+    of_token = words[places]
+    may_choose = column < blocks.n_tokens[:, None] if rules.fairseq_compat else blocks.ids >= N_SPECIAL
+    luck: npt.NDArray[np.float64] = (words[start] >> np.uint64(11)).astype(np.float64) * _UNIT
+    if rules.word_starts is not None:
+        chosen, deciding = _choose_words(blocks, of_token, may_choose, luck, rules)
     else:
-        numbers[blocks.ids < N_SPECIAL] = _NEVER
-    numbers.sort(axis=1)
-    return numbers
+        wanted = np.floor(rules.fraction * blocks.n_tokens + luck).astype(np.int64)
+        chosen = deciding = _choose(of_token, may_choose, wanted, most=int(rules.fraction * width) + 1)
+    return _replace(blocks, chosen, of_token.reshape(-1)[deciding], rules)
 
 
-def _replace(blocks: Blocks, chosen: Indices, decisions: Words, rules: MaskingRules) -> MaskedBlocks:
+def _choose(of_token: Words, may_choose: npt.NDArray[np.bool_], wanted: Indices, *, most: int) -> Indices:
+    """Flat places of the `wanted` [B] smallest keys of each row, or of all where fewer may be chosen."""
+    n_rows, width = of_token.shape
+    column = np.arange(width, dtype=np.uint32)
+    bits = (1 << (width - 1).bit_length()) - 1
+    # Keys hold their column in the low bits: sorting numbers is ten times faster than argsort.
+    keys = (of_token >> np.uint64(32)).astype(np.uint32)
+    keys &= np.uint32(0x7FFF_FFFF & ~bits)  # below _NEVER
+    keys |= column
+    keys[~may_choose] = _NEVER
+    keys.sort(axis=1)
+    keys = keys[:, :most]
+    counts = np.minimum(wanted, np.count_nonzero(keys != _NEVER, axis=1))
+    winners = np.arange(keys.shape[1]) < counts[:, None]
+    chosen: Indices = np.repeat(np.arange(n_rows) * width, counts) + (keys & np.uint32(bits))[winners]
+    return chosen
+
+
+def _choose_words(
+    blocks: Blocks,
+    of_token: Words,
+    may_choose: npt.NDArray[np.bool_],
+    luck: npt.NDArray[np.float64],
+    rules: MaskingRules,
+) -> tuple[Indices, Indices]:
+    """Flat places of the tokens of whole words, and for each the place of the word's first token, which decides."""
+    assert rules.word_starts is not None
+    ids = blocks.ids
+    ordinary = ids >= N_SPECIAL
+    first = rules.word_starts[ids] & ordinary
+    first[:, 1:] |= ordinary[:, 1:] & ~ordinary[:, :-1]  # the first word of a sentence has no leading space
+    first &= may_choose
+    wanted = np.floor(rules.fraction * np.count_nonzero(first, axis=1) + luck).astype(np.int64)
+    n_rows, width = ids.shape
+    flags = np.zeros(n_rows * width, dtype=np.bool_)
+    flags[_choose(of_token, first, wanted, most=width)] = True
+    places = np.arange(n_rows * width).reshape(n_rows, width)
+    word = np.maximum.accumulate(np.where(first, places, 0), axis=1)
+    taken = flags[word] & ordinary
+    return np.flatnonzero(taken), word[taken]
+
+
+def _replace(blocks: Blocks, chosen: Indices, words: Words, rules: MaskingRules) -> MaskedBlocks:
     """Put <mask>, the token itself or a random id at the chosen places."""
     targets = blocks.ids.reshape(-1)[chosen]
     labels = np.full(blocks.ids.shape, IGNORE, dtype=np.uint16)
     labels.reshape(-1)[chosen] = targets
-    # One draw compared twice keeps 80/10/10 exact; its other half picks the random id.
-    draw = (decisions >> np.uint64(32)).astype(np.float64) * 2.0**-32
-    random_ids = N_SPECIAL + (((decisions & np.uint64(0xFFFF_FFFF)) * np.uint64(rules.n_random_ids)) >> np.uint64(32))
+    # One draw compared twice keeps 80/10/10 exact; where it asks for a random id, how far it is picks the id.
+    draw = (words & np.uint64(0xFFFF_FFFF)).astype(np.float64)
+    until_random = rules.randomised * _HALF
+    is_random = draw < until_random
     replacement = np.full(chosen.size, rules.mask_id, dtype=np.uint16)
-    is_random = draw < rules.randomised
-    replacement[is_random] = random_ids[is_random]
-    is_kept = ~is_random & (draw < rules.randomised + rules.kept)
+    if until_random:
+        number = np.floor(draw[is_random] * (rules.n_random_ids / until_random)).astype(np.uint16)
+        replacement[is_random] = N_SPECIAL + np.minimum(number, rules.n_random_ids - 1)
+    is_kept = ~is_random & (draw < (rules.randomised + rules.kept) * _HALF)
     replacement[is_kept] = targets[is_kept]
     input_ids = blocks.ids.copy()
     input_ids.reshape(-1)[chosen] = replacement
-    return MaskedBlocks(input_ids, labels, chosen, blocks.n_tokens)
+    return MaskedBlocks(input_ids, labels, chosen, blocks.n_tokens, blocks.pairs, blocks.documents)

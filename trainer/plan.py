@@ -11,8 +11,7 @@ the borders of windows and of epochs.
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +20,11 @@ from bpe.errors import ShardError
 from trainer import packing
 from trainer.masking import MaskingRules
 from trainer.mixing import count_blocks, draw_blocks
-from trainer.packing import Blocks, Ids, Indices, Items, Spans
+from trainer.packing import Blocks, Indices, Spans
 from trainer.randomness import Purpose, draw_permutation
 from trainer.settings import Settings
 from trainer.sources import Source, concatenate_blocks
+from trainer.windows import PackingRules, Window, count_by_run, pack_window
 
 _KEPT_WINDOWS = 2  # a batch that runs across a border needs both sides
 _MAX_EMPTY_EPOCHS = 2
@@ -47,39 +47,32 @@ class SampleRun(NamedTuple):
     n_samples: int
 
 
-class Window(NamedTuple):
-    """A window, packed: what its samples are made from, in the order of training."""
+class BatchSize(NamedTuple):
+    """How many samples make a global batch."""
 
-    tokens: Ids  # [n], as stored: without separators
-    items: Items
-    spans: Spans  # one element per sample, shuffled
-    n_long: int  # sentences longer than a block, cut or, in compat mode, dropped
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PackingRules:
-    """What the order depends on besides the data."""
-
-    block_tokens: int = 512  # `<s>` included
-    window_blocks: int = 16
-    fairseq_compat: bool = False
-    seed: int = 0
-    shuffle: bool = True  # held-out data stay in the order of their shards
+    sequences: int
+    tokens: int = 0  # where above 0: as many samples as hold no more than these, and `sequences` does not count
 
 
 class Order:
     """The samples of all epochs."""
 
     def __init__(self, source: Source, rules: PackingRules) -> None:
+        if rules.fixed and any(part.weight.denominator != 1 for part in source.parts):
+            raise ValueError(
+                "static masks see the same blocks in every epoch, so the weights of a mixture must be whole"
+            )
         self.source = source
         self.rules = rules
         self._blocks: tuple[int, Indices] | None = None  # of the epoch asked for last
         self._packed: OrderedDict[tuple[int, int], Window] = OrderedDict()
         self._n_samples: dict[tuple[int, int], int] = {}
         self.n_long: dict[tuple[int, int], int] = {}  # sentences longer than a block, of the windows packed so far
+        self.n_dropped: dict[tuple[int, int], int] = {}  # tokens that pairs left out, likewise
 
     def n_windows(self, epoch: int) -> int:
         """Windows in an epoch; where corpora are mixed by fractions, epochs differ by a block and so by a window."""
+        epoch = 0 if self.rules.fixed else epoch
         n_blocks = count_blocks(self.source.parts, epoch) if self.rules.shuffle else len(self.source)
         return -(-n_blocks // self.rules.window_blocks)
 
@@ -94,8 +87,17 @@ class Order:
             self._blocks = epoch, drawn[order]
         return self._blocks[1]
 
+    def composed(self, epoch: int, window: int) -> tuple[int, int]:
+        """The epoch and window whose samples these are: others than asked for only where epochs are fixed."""
+        if not self.rules.fixed or not epoch:
+            return epoch, window
+        n = self.n_windows(0)
+        order = draw_permutation(n, seed=self.rules.seed, purpose=Purpose.STATIC_ORDER, epoch=epoch)
+        return 0, int(order[window])
+
     def window_blocks(self, epoch: int, window: int) -> list[int]:
         """The numbers of the blocks of a window, in the order in which it holds them."""
+        epoch, window = self.composed(epoch, window)
         first = window * self.rules.window_blocks
         numbers: list[int] = self.epoch_blocks(epoch)[first : first + self.rules.window_blocks].tolist()
         return numbers
@@ -104,15 +106,29 @@ class Order:
         """A window, packed; the last few are kept."""
         key = (epoch, window)
         if key not in self._packed:
-            blocks = [self.source.read(number) for number in self.window_blocks(epoch, window)]
-            packed = pack_window(*concatenate_blocks(blocks), epoch=epoch, window=window, rules=self.rules)
+            packed = self._pack(epoch, window)
             self._packed[key] = packed
             self._n_samples[key] = packed.spans.first.size
             self.n_long[key] = packed.n_long
+            self.n_dropped[key] = packed.n_dropped
             if len(self._packed) > _KEPT_WINDOWS:
                 self._packed.popitem(last=False)
         self._packed.move_to_end(key)
         return self._packed[key]
+
+    def _pack(self, epoch: int, window: int) -> Window:
+        numbers = self.window_blocks(epoch, window)
+        blocks = [self.source.read(number) for number in numbers]
+        counts = [block.sentences_per_document.size for block in blocks]
+        run_of_document = np.repeat([self.source.place(number).run for number in numbers], counts)
+        packed = pack_window(
+            *concatenate_blocks(blocks),
+            composed=self.composed(epoch, window),
+            epoch=epoch,
+            window=window,
+            rules=self.rules,
+        )
+        return packed._replace(tokens_by_run=count_by_run(packed, run_of_document, len(self.source.runs)))
 
     def n_samples(self, epoch: int, window: int) -> int:
         """Samples in a window; packs it when it has not been seen yet."""
@@ -126,88 +142,98 @@ class Order:
 
     def take(self, place: SampleId, n: int) -> tuple[list[SampleRun], SampleId]:
         """The next `n` samples from a place on, and the place after them."""
+        return self.take_batch(place, BatchSize(n))
+
+    def take_batch(self, place: SampleId, size: BatchSize) -> tuple[list[SampleRun], SampleId]:
+        """The samples of a global batch from a place on, and the place after them."""
         runs: list[SampleRun] = []
         epoch, window, offset = place
-        empty_since = epoch
-        while n:
+        empty_since, left = epoch, size.tokens or size.sequences
+        while left:
             if window >= self.n_windows(epoch):
                 epoch, window, offset = epoch + 1, 0, 0
                 if epoch - empty_since > _MAX_EMPTY_EPOCHS:
                     raise ShardError(self.source.name, "", f"the {self.source.split} shards hold no text to pack")
                 continue
-            count = min(n, self.n_samples(epoch, window) - offset)
-            if count > 0:
-                runs.append(SampleRun(epoch, window, offset, count))
-                n, offset, empty_since = n - count, offset + count, epoch
-            else:
+            available = self.n_samples(epoch, window) - offset
+            if available <= 0:
                 window, offset = window + 1, 0
+                continue
+            count, taken = (
+                self._fit(SampleId(epoch, window, offset), left) if size.tokens else (min(left, available),) * 2
+            )
+            if not count:
+                break  # the next sample would pass the budget
+            runs.append(SampleRun(epoch, window, offset, count))
+            left, offset, empty_since = left - taken, offset + count, epoch
         return runs, SampleId(epoch, window, offset)
 
-    def gather(self, run: SampleRun) -> Blocks:
-        """The blocks of consecutive samples, before masking."""
+    def _fit(self, place: SampleId, budget: int) -> tuple[int, int]:
+        """How many samples of a window from a place on hold no more than a budget of tokens, and how many they hold."""
+        sums = np.cumsum(self.window(place.epoch, place.window).n_tokens[place.offset :])
+        count = int(np.searchsorted(sums, budget, side="right"))
+        return count, int(sums[count - 1]) if count else 0
+
+    def lengths(self, runs: list[SampleRun]) -> Indices:
+        """Tokens of each sample of a batch."""
+        parts = [self.window(run.epoch, run.window).n_tokens[run.first : run.first + run.n_samples] for run in runs]
+        return np.concatenate(parts)
+
+    def gather(self, run: SampleRun, *, width: int = 0) -> Blocks:
+        """The blocks of consecutive samples, before masking, as wide as a block may be or as asked for."""
+        return self.gather_rows(run, np.arange(run.n_samples), width=width or self.rules.block_tokens)
+
+    def gather_rows(self, run: SampleRun, rows: Indices, *, width: int) -> Blocks:
+        """The blocks of some of consecutive samples."""
         packed = self.window(run.epoch, run.window)
-        chosen = slice(run.first, run.first + run.n_samples)
+        chosen = run.first + rows
         spans = Spans(packed.spans.first[chosen], packed.spans.end[chosen])
-        return packing.gather_blocks(packed.tokens, packed.items, spans, width=self.rules.block_tokens)
-
-
-def pack_window(
-    tokens: Ids,
-    sentence_lengths: Ids,
-    sentences_per_document: npt.NDArray[np.integer[Any]],
-    *,
-    epoch: int,
-    window: int,
-    rules: PackingRules,
-) -> Window:
-    """Shuffle the documents of a window, pack them, shuffle the samples."""
-    n_documents = sentences_per_document.size
-    room = rules.block_tokens - 1  # <s> takes one
-    documents = _shuffle(n_documents, Purpose.DOCUMENT_ORDER, epoch, window, rules)
-    items = packing.build_items(sentence_lengths, sentences_per_document, documents)
-    n_long = 0
-    if not rules.fairseq_compat:
-        items, n_long = packing.cut_long_items(items, block_tokens=room)
-    spans = packing.pack_full_sentences(items.size, block_tokens=room)
-    if rules.fairseq_compat:
-        # fairseq packs a long sentence into a block of its own, and drops blocks that are too long.
-        fits = items.size[spans.first] <= room
-        n_long = int(np.count_nonzero(~fits))
-        spans = Spans(spans.first[fits], spans.end[fits])
-    samples = _shuffle(spans.first.size, Purpose.SAMPLE_ORDER, epoch, window, rules)
-    return Window(tokens, items, Spans(spans.first[samples], spans.end[samples]), n_long)
-
-
-def _shuffle(n: int, purpose: Purpose, epoch: int, window: int, rules: PackingRules) -> Indices:
-    if not rules.shuffle:
-        return np.arange(n)
-    return draw_permutation(n, seed=rules.seed, purpose=purpose, epoch=epoch, window=window)
+        blocks = packing.gather_blocks(
+            packed.tokens, packed.items, spans, width=width, documents=self.rules.document_attention
+        )
+        if packed.pairs is None:
+            return blocks
+        return blocks._replace(pairs=packing.take_pairs(packed.pairs, chosen))
 
 
 def packing_rules(settings: Settings) -> PackingRules:
     """The fields of a recipe that the order depends on."""
     return PackingRules(
+        input_format=settings.input_format,
         block_tokens=settings.block_tokens,
         window_blocks=settings.window_blocks,
+        fixed=settings.mask_patterns > 0,
+        document_attention=settings.document_attention,
         fairseq_compat=settings.fairseq_compat,
         seed=settings.seed,
     )
 
 
-def masking_rules(settings: Settings, *, vocabulary_size: int) -> MaskingRules:
-    """The fields of a recipe that masks depend on."""
+def masking_rules(
+    settings: Settings, *, vocabulary_size: int, word_starts: npt.NDArray[np.bool_] | None = None
+) -> MaskingRules:
+    """The fields of a recipe that masks depend on; `word_starts` [vocabulary] where whole words are masked."""
+    if settings.mask_whole_words and word_starts is None:
+        raise ValueError("mask_whole_words needs to know which ids begin a word")
     return MaskingRules(
         vocabulary_size=vocabulary_size,
         seed=settings.seed,
         fraction=settings.mask_fraction,
         kept=settings.mask_kept,
         randomised=settings.mask_randomised,
+        patterns=settings.mask_patterns,
         fairseq_compat=settings.fairseq_compat,
+        word_starts=word_starts if settings.mask_whole_words else None,
     )
 
 
+def batch_size(settings: Settings) -> BatchSize:
+    """How many samples make a global batch of a run."""
+    return BatchSize(settings.batch_sequences, settings.batch_tokens)
+
+
 def samples_of_update(
-    order: Order, update: int, *, batch_sequences: int, known: tuple[int, SampleId] = (1, SampleId(0, 0, 0))
+    order: Order, update: int, *, batch: BatchSize, known: tuple[int, SampleId] = (1, SampleId(0, 0, 0))
 ) -> list[SampleId]:
     """The samples of the global batch of an update, the first one being update 1.
 
@@ -217,8 +243,12 @@ def samples_of_update(
     first_update, place = known
     if update < first_update:
         raise ValueError(f"update {update} comes before update {first_update}, where counting starts")
-    _, place = order.take(place, (update - first_update) * batch_sequences)
-    runs, _ = order.take(place, batch_sequences)
+    if batch.tokens:
+        for _ in range(update - first_update):
+            _, place = order.take_batch(place, batch)
+    else:
+        _, place = order.take(place, (update - first_update) * batch.sequences)
+    runs, _ = order.take_batch(place, batch)
     return list(sample_ids(runs))
 
 

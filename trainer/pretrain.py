@@ -28,7 +28,7 @@ from trainer.parallel import (
     stop_ranks,
     wrap_model,
 )
-from trainer.plan import Order, masking_rules, packing_rules
+from trainer.plan import Order, batch_size, masking_rules, packing_rules
 from trainer.progress import ProgressLine
 from trainer.reporting import RunLog, summarise_losses
 from trainer.resumption import RunState, claim_folder, resume_run, save_progress
@@ -39,8 +39,8 @@ from trainer.run_folder import (
     RunError,
     describe_run,
 )
-from trainer.settings import Settings, accumulation_steps
-from trainer.sources import Source, check_shards, open_runs
+from trainer.settings import Settings, check_batch
+from trainer.sources import Source, check_shards, find_word_starts, open_runs
 from trainer.streaming import BatchStream, LoaderError, Prefetched, RankBatch
 from trainer.updates import Learner, run_update
 
@@ -103,7 +103,7 @@ def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: st
     """Data, model, optimizer; ValueError where the settings do not go together."""
     ranks = start_ranks(settings.device)
     line = ProgressLine(speaks=ranks.speaks, every_s=settings.log_every)
-    steps = accumulation_steps(settings, n_ranks=ranks.n_ranks)
+    division = check_batch(settings, n_ranks=ranks.n_ranks)
     runs = open_runs(data)
     check_shards(runs)
     description = describe_run(settings, runs)
@@ -116,7 +116,7 @@ def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: st
         f"{count_parameters(model):,} parameters, {order.source.n_tokens:,} tokens in {len(order.source):,} blocks"
         f"{describe_weights(order.source)}, "
         f"vocabulary {description.vocabulary[:16]} of {description.vocabulary_size:,}, seed {settings.seed}; "
-        f"{ranks.n_ranks} rank(s) x {steps} x {settings.micro_batch} sequences on {ranks.device.type}, {dtype}"
+        f"{settings.input_format}, {division} on {ranks.device.type}, {dtype}"
     )
     return Training(
         settings=settings,
@@ -140,10 +140,11 @@ def describe_weights(source: Source) -> str:
 def make_batches(order: Order, description: RunDescription, ranks: Ranks) -> Prefetched:
     """This rank's shares of the global batches."""
     settings = description.settings
+    word_starts = find_word_starts(order.source.runs) if settings.mask_whole_words else None
     stream = BatchStream(
         order,
-        masking_rules(settings, vocabulary_size=description.vocabulary_size),
-        batch_sequences=settings.batch_sequences,
+        masking_rules(settings, vocabulary_size=description.vocabulary_size, word_starts=word_starts),
+        batch=batch_size(settings),
         micro_batch=settings.micro_batch,
         rank=ranks.rank,
         n_ranks=ranks.n_ranks,
@@ -216,6 +217,9 @@ def summarise(training: Training, saved: Progress, *, stopped: bool) -> None:
     if n_long:
         done = "dropped" if training.settings.fairseq_compat else "cut"
         line.say(f"{n_long:,} sentences longer than a block were {done}")
+    n_dropped = sum(training.order.n_dropped.values())
+    if n_dropped:
+        line.say(f"{n_dropped:,} tokens were left out of pairs, to make them fit")
     if stopped:
         line.say(f"stopped after update {saved.update}; the same command goes on from there")
     folder = training.run.folder

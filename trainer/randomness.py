@@ -29,6 +29,9 @@ class Purpose(IntEnum):
     DROPOUT = 5
     WEIGHTS = 6
     BLOCK_CHOICE = 7
+    PAIRS = 8
+    STATIC_ORDER = 9
+    DIGEST = 10
 
 
 def draw_words(n: int, *, seed: int, purpose: Purpose, epoch: int = 0, window: int = 0, start: int = 0) -> Words:

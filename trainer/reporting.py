@@ -12,7 +12,7 @@ from typing import NamedTuple, Self, TextIO
 from trainer.plan import SampleId
 from trainer.progress import ProgressLine
 from trainer.run_folder import LOG, read_log
-from trainer.streaming import DIGEST_BITS
+from trainer.shares import DIGEST_BITS
 
 _MAX_EXPONENT = 700.0  # e^700 still is a float
 

@@ -24,7 +24,7 @@ from trainer.plan import Order, SampleId, packing_rules
 from trainer.settings import Settings, make_settings, training_fields
 from trainer.sources import Run, Source, open_runs, vocabulary_of
 
-FORMAT = "shardmill-run-1"
+FORMAT = "shardmill-run-2"  # 2: masks are drawn per token; a run of format 1 would go on with others
 SETTINGS, LOG, CHECKPOINTS = "settings.json", "log.jsonl", "checkpoints"
 
 
@@ -89,7 +89,10 @@ def read_description(folder: Path) -> RunDescription | None:
         raise RunError(f"{path}: not JSON ({error}); give the run another folder") from error
     try:
         if plain["format"] != FORMAT:
-            raise RunError(f"{path}: format {plain['format']!r}, this version reads {FORMAT!r}")
+            raise RunError(
+                f"{path}: a run of format {plain['format']!r}, and this version trains {FORMAT!r}, in another order; "
+                "give the run another folder, or finish it with the version that began it"
+            )
         return RunDescription(
             make_settings(plain["settings"], where=str(path)),
             tuple(Path(os.path.normpath(folder / entry["folder"])) for entry in plain["shards"]),

@@ -234,6 +234,21 @@ def training_fields(settings: Settings) -> dict[str, Value]:
     }
 
 
+def check_batch(settings: Settings, *, n_ranks: int) -> str:
+    """ValueError where a global batch cannot be divided among ranks, naming what can; else the division, for people."""
+    if settings.batch_tokens:
+        fewest = 2 * n_ranks * settings.block_tokens  # two sequences a rank, so that none has fewer micro-batches
+        if settings.batch_tokens < fewest or settings.micro_batch < 2:
+            raise ValueError(
+                f"a batch of {settings.batch_tokens} tokens cannot be divided among {n_ranks} ranks in micro-batches of "
+                f"{settings.micro_batch} sequences; batch_tokens must be {fewest} or more, micro_batch 2 or more"
+            )
+        at_once = settings.micro_batch * settings.block_tokens
+        return f"{settings.batch_tokens:,} tokens an update, {n_ranks} rank(s), {at_once:,} tokens at once"
+    steps = accumulation_steps(settings, n_ranks=n_ranks)
+    return f"{n_ranks} rank(s) x {steps} x {settings.micro_batch} sequences"
+
+
 def accumulation_steps(settings: Settings, *, n_ranks: int) -> int:
     """Forward passes per update and rank; ValueError names the nearest batch, or micro-batch, that divides."""
     at_once = n_ranks * settings.micro_batch

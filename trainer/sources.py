@@ -19,6 +19,7 @@ from bpe.errors import ShardError
 from bpe.manifest import FILE_NAME, Manifest, ShardEntry, VocabularyEntry, parse_manifest, verify_files
 from bpe.mixture import is_mixture, load_mixture, open_source, parse_weight
 from bpe.shards import Shard, ShardBlock, check_shard, open_shard
+from bpe.vocabulary import BYTE_LETTERS, SPECIAL_TOKENS, load_vocabulary
 from trainer.mixing import Part
 
 _OPEN_SHARDS = 64  # a run may have tens of thousands; only those of the current window are needed
@@ -66,6 +67,24 @@ def vocabulary_of(runs: tuple[Run, ...]) -> VocabularyEntry:
     if run.manifest.vocabulary is None:
         raise ShardError(run.folder, "vocabulary", "holds documents but no shards; make them with `prep-shards encode`")
     return run.manifest.vocabulary
+
+
+def find_word_starts(runs: tuple[Run, ...]) -> npt.NDArray[np.bool_]:
+    """bool [vocabulary], whether an id begins a word: its text starts with a space, or it is a special one.
+
+    Read from the vocab.json beside the first run's manifest; ShardError where it is another's.
+    """
+    expected, path = vocabulary_of(runs), runs[0].folder / "vocab.json"
+    vocabulary = load_vocabulary(path)
+    if vocabulary.fingerprint != expected.fingerprint:
+        raise ShardError(
+            path,
+            "",
+            f"is vocabulary {vocabulary.fingerprint[:16]}, but the shards were encoded with "
+            f"{expected.fingerprint[:16]}; put that one there",
+        )
+    spaces = tuple(BYTE_LETTERS[byte] for byte in b" \t\n\r")
+    return np.array([token in SPECIAL_TOKENS or token.startswith(spaces) for token in vocabulary.tokens])
 
 
 def check_shards(runs: tuple[Run, ...]) -> None:

@@ -8,19 +8,17 @@ A thread is enough: packing and masking run at tens of millions of tokens per se
 interpreter's lock, and a thread cannot be killed apart from its rank.
 """
 
-import hashlib
 import queue
 import threading
 from collections.abc import Iterator
 from typing import NamedTuple, Self
 
-import numpy as np
+from trainer.dealing import cut_evenly, deal_by_number, deal_by_tokens, round_widths, split_rows
+from trainer.masking import MaskedBlocks, MaskingRules
+from trainer.packing import Indices
+from trainer.plan import BatchSize, Order, SampleId, slice_runs
+from trainer.shares import DIGEST_MASK, Share
 
-from trainer.masking import MaskedBlocks, MaskingRules, mask_blocks
-from trainer.plan import Order, SampleId, SampleRun, slice_runs
-
-DIGEST_BITS = 48  # so that the digests of 2^15 ranks add up in an int64
-_DIGEST_MASK = (1 << DIGEST_BITS) - 1
 _LOOK_AFTER_S = 1.0  # how often a waiting side looks whether the other one lives
 
 
@@ -32,6 +30,9 @@ class RankBatch(NamedTuple):
     micro_batches: list[MaskedBlocks]
     n_masked: int  # tokens to predict
     n_tokens: int  # padding not counted
+    n_sequences: int
+    n_documents: int  # pieces of documents, a document counted in each sequence that has some of it
+    tokens_by_run: Indices  # [runs of shards]
     digest: int  # of names, tokens and masks; those of all ranks add up to the global batch's, modulo 2^48
 
 
@@ -43,14 +44,13 @@ class BatchStream:
     """The shares of one rank, update after update, without end."""
 
     def __init__(
-        self, order: Order, masking: MaskingRules, *, batch_sequences: int, micro_batch: int, rank: int, n_ranks: int
+        self, order: Order, masking: MaskingRules, *, batch: BatchSize, micro_batch: int, rank: int, n_ranks: int
     ) -> None:
-        assert batch_sequences % (micro_batch * n_ranks) == 0
         self.order = order
         self._masking = masking
-        self._batch_sequences = batch_sequences
+        self._batch = batch
         self._micro_batch = micro_batch
-        self._share = range(rank * batch_sequences // n_ranks, (rank + 1) * batch_sequences // n_ranks)
+        self._rank, self._n_ranks = rank, n_ranks
         self._place = SampleId(0, 0, 0)
 
     def __iter__(self) -> Self:
@@ -58,22 +58,35 @@ class BatchStream:
 
     def __next__(self) -> RankBatch:
         place = self._place
-        runs, after = self.order.take(place, self._batch_sequences)
-        micro_batches, digest = [], 0
-        for start in range(self._share.start, self._share.stop, self._micro_batch):
-            share = slice_runs(runs, start, start + self._micro_batch)
-            masked = join_blocks([mask_run(self.order, run, self._masking) for run in share])
-            digest += digest_blocks(masked, share)
-            micro_batches.append(masked)
+        runs, after = self.order.take_batch(place, self._batch)
+        lengths = self.order.lengths(runs)
+        dealt = self._deal(lengths)
+        low, high = cut_evenly(lengths.size, self._n_ranks)[self._rank]
+        share = Share(self.order, slice_runs(runs, low, high), self._masking)
+        made = [share.micro_batch(rows) for rows in dealt]
         self._place = after
         return RankBatch(
-            place,
-            after,
-            micro_batches,
-            sum(masked.chosen.size for masked in micro_batches),
-            sum(int(masked.n_tokens.sum()) for masked in micro_batches),
-            digest & _DIGEST_MASK,
+            place=place,
+            after=after,
+            micro_batches=[masked for masked, _ in made],
+            n_masked=sum(masked.chosen.size for masked, _ in made),
+            n_tokens=int(lengths[low:high].sum()),
+            n_sequences=high - low,
+            n_documents=share.n_documents,
+            tokens_by_run=share.tokens_by_run,
+            digest=sum(digest for _, digest in made) & DIGEST_MASK,
         )
+
+    def _deal(self, lengths: Indices) -> list[Indices]:
+        """The rows of this rank's share in each of its micro-batches, of which all ranks have as many."""
+        shares = [lengths[low:high] for low, high in cut_evenly(lengths.size, self._n_ranks)]
+        if not self._batch.tokens:
+            return deal_by_number(shares[self._rank], self._micro_batch)
+        block_tokens = self.order.rules.block_tokens
+        dealt = [
+            deal_by_tokens(round_widths(share, block_tokens), self._micro_batch * block_tokens) for share in shares
+        ]
+        return split_rows(dealt[self._rank], max(map(len, dealt)))
 
     def state_dict(self) -> dict[str, int]:
         """Where the next global batch begins."""
@@ -82,35 +95,6 @@ class BatchStream:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on from there."""
         self._place = SampleId(**state)
-
-
-def mask_run(order: Order, run: SampleRun, masking: MaskingRules) -> MaskedBlocks:
-    """Consecutive samples, gathered and masked."""
-    return mask_blocks(order.gather(run), epoch=run.epoch, window=run.window, first_sample=run.first, rules=masking)
-
-
-def join_blocks(parts: list[MaskedBlocks]) -> MaskedBlocks:
-    """Several of them as one: where a micro-batch runs across the border of a window."""
-    if len(parts) == 1:
-        return parts[0]
-    starts = np.cumsum([0] + [part.input_ids.size for part in parts])
-    return MaskedBlocks(
-        np.concatenate([part.input_ids for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-        np.concatenate([part.chosen + start for part, start in zip(parts, starts[:-1], strict=True)]),
-        np.concatenate([part.n_tokens for part in parts]),
-    )
-
-
-def digest_blocks(masked: MaskedBlocks, runs: list[SampleRun]) -> int:
-    """The sum of a hash of each sample's name, input and labels: the same however a batch is divided."""
-    names = [(run.epoch, run.window, run.first + k) for run in runs for k in range(run.n_samples)]
-    rows = np.concatenate(
-        (np.array(names, dtype="<u8").view("<u2"), masked.input_ids, masked.labels), axis=1, dtype="<u2"
-    )
-    size = DIGEST_BITS // 8
-    total = sum(int.from_bytes(hashlib.blake2b(row, digest_size=size).digest(), "little") for row in rows)
-    return total & _DIGEST_MASK
 
 
 class Prefetched:

@@ -18,7 +18,8 @@ from trainer.parallel import Ranks, StopRequest, add_over_ranks, computing_in, s
 from trainer.randomness import Purpose, derive_seed
 from trainer.reporting import UpdateReport
 from trainer.settings import Settings
-from trainer.streaming import DIGEST_BITS, RankBatch
+from trainer.shares import DIGEST_BITS
+from trainer.streaming import RankBatch
 
 LISTEN_EVERY = 8  # micro-batches between two looks at whether some rank was asked to stop
 

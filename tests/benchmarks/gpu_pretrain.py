@@ -37,7 +37,7 @@ from random_shards import Shape, make_run  # noqa: E402
 from trainer.model import count_parameters, flop_per_token, make_model  # noqa: E402
 from trainer.optimization import make_optimizer  # noqa: E402
 from trainer.parallel import StopRequest, choose_precision, start_ranks, stop_ranks, wrap_model  # noqa: E402
-from trainer.plan import Order, masking_rules, packing_rules  # noqa: E402
+from trainer.plan import BatchSize, Order, masking_rules, packing_rules  # noqa: E402
 from trainer.settings import Settings, load_settings  # noqa: E402
 from trainer.sources import Source, open_runs  # noqa: E402
 from trainer.streaming import BatchStream, Prefetched  # noqa: E402
@@ -62,7 +62,7 @@ def main() -> int:
             BatchStream(
                 order,
                 masking,
-                batch_sequences=settings.batch_sequences,
+                batch=BatchSize(settings.batch_sequences),
                 micro_batch=settings.micro_batch,
                 rank=ranks.rank,
                 n_ranks=ranks.n_ranks,

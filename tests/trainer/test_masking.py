@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.masking import IGNORE, MaskedBlocks, MaskingRules, mask_blocks
+from trainer.masking import IGNORE, MaskedBlocks, MaskingRules, draw_mask_words, mask_blocks
 from trainer.packing import BOS, EOS, N_SPECIAL, PAD, Blocks
 
 V = 50_265
@@ -25,7 +25,9 @@ def _blocks(n: int, width: int = 512, *, seed: int = 0, full: bool = True) -> Bl
 def _mask(
     blocks: Blocks, *, first: int = 0, epoch: int = 0, window: int = 0, rules: MaskingRules = RULES
 ) -> MaskedBlocks:
-    return mask_blocks(blocks, epoch=epoch, window=window, first_sample=first, rules=rules)
+    start = first + np.cumsum(blocks.n_tokens + 1) - blocks.n_tokens - 1
+    words, places = draw_mask_words(start, blocks.n_tokens, epoch=epoch, window=window, rules=rules)
+    return mask_blocks(blocks, words, places, rules=rules)
 
 
 @given(st.integers(1, 6), st.integers(2, 70), st.booleans(), st.integers(0, 2**40))
@@ -85,7 +87,8 @@ def test_a_mask_is_a_function_of_the_sample_and_not_of_its_batch() -> None:
     blocks = _blocks(12, 64, full=False)
     whole = _mask(blocks, first=100, epoch=2, window=5)
     for first, last in ((0, 1), (3, 7), (7, 12)):
-        part = _mask(Blocks(blocks.ids[first:last], blocks.n_tokens[first:last]), first=100 + first, epoch=2, window=5)
+        before = int((blocks.n_tokens[:first] + 1).sum())
+        part = _mask(Blocks(blocks.ids[first:last], blocks.n_tokens[first:last]), first=100 + before, epoch=2, window=5)
         assert np.array_equal(part.input_ids, whole.input_ids[first:last])
         assert np.array_equal(part.labels, whole.labels[first:last])
 
@@ -94,7 +97,7 @@ def test_seed_epoch_window_and_sample_each_give_independent_masks() -> None:
     blocks = _blocks(500)
     base = _mask(blocks).labels != IGNORE
     others = (
-        _mask(blocks, first=500),
+        _mask(blocks, first=500 * 513),
         _mask(blocks, epoch=1),
         _mask(blocks, window=1),
         _mask(blocks, rules=MaskingRules(vocabulary_size=V, seed=4)),
@@ -108,8 +111,8 @@ def test_seed_epoch_window_and_sample_each_give_independent_masks() -> None:
 
 def test_the_masks_of_a_run_never_change() -> None:
     blocks = Blocks(np.arange(4, 36, dtype=np.uint16).reshape(1, 32), np.array([32]))
-    masked = _mask(blocks, first=7, epoch=1, window=2, rules=MaskingRules(vocabulary_size=40))
-    assert masked.chosen.tolist() == [0, 31, 3, 25]
+    masked = _mask(blocks, first=7, epoch=1, window=2, rules=MaskingRules(vocabulary_size=40, kept=0.3, randomised=0.4))
+    assert masked.chosen.tolist() == [16, 13, 1, 12, 18]
     assert masked.input_ids[0, masked.chosen].tolist() == [39, 39, 19, 39]
 
 
@@ -117,3 +120,25 @@ def test_the_masks_of_a_run_never_change() -> None:
 def test_rules_that_cannot_be_followed_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"mask_|vocabulary"):
         MaskingRules(**{"vocabulary_size": V, **wrong})  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_whole_words_are_chosen_whole_and_decided_as_one() -> None:
+    starts = np.zeros(V, dtype=np.bool_)
+    starts[::3] = True
+    rules = MaskingRules(vocabulary_size=V, seed=1, word_starts=starts)
+    blocks = _blocks(200)
+    masked = _mask(blocks, rules=rules)
+    ordinary = blocks.ids >= N_SPECIAL
+    first = starts[blocks.ids] & ordinary
+    first[:, 1:] |= ordinary[:, 1:] & ~ordinary[:, :-1]
+    word = np.cumsum(first.reshape(-1)) * ordinary.reshape(-1)
+    predicted = (masked.labels != IGNORE).reshape(-1)
+    whole = np.bincount(word, weights=predicted)[1:] / np.bincount(word)[1:]
+    assert set(whole.tolist()) == {0.0, 1.0}
+    assert whole.mean() == pytest.approx(0.15, abs=0.005)
+    kept = (masked.input_ids == blocks.ids).reshape(-1)[predicted]
+    is_mask = (masked.input_ids == V - 1).reshape(-1)[predicted]
+    for decided in (kept, is_mask):  # one decision a word: neighbours of a word agree
+        same = word[predicted][1:] == word[predicted][:-1]
+        assert np.array_equal(decided[1:][same], decided[:-1][same])
+    assert is_mask.mean() == pytest.approx(0.8, abs=0.02)

@@ -10,7 +10,7 @@ import pytest
 from bpe.errors import ShardError
 from bpe.shards import block_documents
 from trainer.packing import EOS
-from trainer.plan import Order, PackingRules, SampleId, SampleRun, sample_ids, samples_of_update, slice_runs
+from trainer.plan import BatchSize, Order, PackingRules, SampleId, SampleRun, sample_ids, samples_of_update, slice_runs
 from trainer.sources import Source, open_runs
 from trainer.tracing import sample_documents
 
@@ -90,15 +90,15 @@ def test_the_samples_of_an_update_are_found_from_the_start_or_from_a_known_updat
         runs, after = order.take(place, 11)
         if update in (1, 17, 59):
             expected = list(sample_ids(runs))
-            assert samples_of_update(order, update, batch_sequences=11) == expected
-            assert samples_of_update(order, update, batch_sequences=11, known=(update, place)) == expected
+            assert samples_of_update(order, update, batch=BatchSize(11)) == expected
+            assert samples_of_update(order, update, batch=BatchSize(11), known=(update, place)) == expected
         place = after
 
 
 def test_a_sample_leads_back_to_its_documents(order: Order, small_data: Path) -> None:
     run = order.source.runs[0]
     for sample in (SampleId(0, 0, 3), SampleId(0, order.n_windows(0) - 1, 0), SampleId(1, 1, 11)):
-        row, n_tokens = (column[0] for column in order.gather(SampleRun(*sample, 1)))
+        row, n_tokens = (column[0] for column in order.gather(SampleRun(*sample, 1))[:2])
         found = []
         for piece in sample_documents(order, sample):
             number = next(

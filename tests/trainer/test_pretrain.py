@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from bpe.manifest import Removal, dump_manifest, load_manifest
-from trainer.plan import SampleId, samples_of_update
+from trainer.plan import SampleId, batch_size, samples_of_update
 from trainer.run_folder import RunError, first_sample_of, open_order
 
 Run = Callable[..., Any]
@@ -73,12 +73,10 @@ def test_the_loss_falls_and_the_log_holds_each_update_once(finished: Path) -> No
 
 def test_the_folder_of_a_run_says_which_samples_an_update_read(finished: Path) -> None:
     order, description = open_order(finished)
-    size = description.settings.batch_sequences
+    size = batch_size(description.settings)
     known = first_sample_of(finished, 30)
     assert known[0] == 30
-    assert samples_of_update(order, 30, batch_sequences=size, known=known) == samples_of_update(
-        order, 30, batch_sequences=size
-    )
+    assert samples_of_update(order, 30, batch=size, known=known) == samples_of_update(order, 30, batch=size)
     assert known[1] == SampleId(*next(place for update, place in _updates(finished, "place") if update == 30))
 
 

@@ -1,53 +1,93 @@
 """Global batches know nothing of ranks, micro-batches or threads; what stops the thread reaches the loop at once."""
 
+import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bpe.errors import ShardError
 from trainer.masking import MaskingRules
-from trainer.plan import Order, PackingRules, SampleId
+from trainer.plan import BatchSize, Order, SampleId, SampleRun
+from trainer.settings import FORMATS
+from trainer.shares import DIGEST_BITS
 from trainer.sources import Source, open_runs
-from trainer.streaming import DIGEST_BITS, BatchStream, LoaderError, Prefetched, RankBatch
+from trainer.streaming import BatchStream, LoaderError, Prefetched, RankBatch
+from trainer.windows import PackingRules
 
 BATCH = 24
 
 
-def _order(data: Path) -> Order:
-    return Order(Source(open_runs([data]), split="train"), PackingRules(block_tokens=32, window_blocks=3, seed=1))
+def _order(data: Path, **rules: Any) -> Order:
+    return Order(
+        Source(open_runs([data]), split="train"), PackingRules(block_tokens=32, window_blocks=3, seed=1, **rules)
+    )
 
 
-def _stream(order: Order, *, rank: int = 0, n_ranks: int = 1, micro_batch: int = 3) -> BatchStream:
-    masking = MaskingRules(vocabulary_size=500, seed=1)
-    return BatchStream(order, masking, batch_sequences=BATCH, micro_batch=micro_batch, rank=rank, n_ranks=n_ranks)
+def _stream(
+    order: Order, *, rank: int = 0, n_ranks: int = 1, micro_batch: int = 3, n_tokens: int = 0, patterns: int = 0
+) -> BatchStream:
+    masking = MaskingRules(vocabulary_size=500, seed=1, patterns=patterns)
+    batch = BatchSize(BATCH, n_tokens)
+    return BatchStream(order, masking, batch=batch, micro_batch=micro_batch, rank=rank, n_ranks=n_ranks)
 
 
 def _take(stream: BatchStream | Prefetched, n: int) -> list[RankBatch]:
     return [next(stream) for _ in range(n)]
 
 
-def _rows(batches: list[RankBatch]) -> np.ndarray:
-    """Inputs and labels, row by row."""
-    parts = [np.stack((m.input_ids, m.labels), axis=1) for batch in batches for m in batch.micro_batches]
-    return np.concatenate(parts)
+def _rows(batches: list[RankBatch]) -> list[tuple[object, ...]]:
+    """Inputs, labels and what pairs know of each sequence; rows have no order within a batch."""
+    rows: list[tuple[object, ...]] = []
+    for masked in (masked for batch in batches for masked in batch.micro_batches):
+        for row, n in enumerate(masked.n_tokens.tolist()):
+            pair = () if masked.pairs is None else (int(masked.pairs.second[row]), bool(masked.pairs.follows[row]))
+            rows.append((masked.input_ids[row, :n].tobytes(), masked.labels[row, :n].tobytes(), *pair))
+            assert (masked.labels[row, n:] == 65_535).all()
+    return sorted(rows)
 
 
+@pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize(("n_ranks", "micro_batch"), [(1, 24), (2, 4), (4, 1), (4, 6)])
-def test_the_shares_of_all_ranks_are_the_global_batch(small_data: Path, n_ranks: int, micro_batch: int) -> None:
-    order = _order(small_data)
+def test_the_shares_of_all_ranks_are_the_global_batch(
+    small_data: Path, n_ranks: int, micro_batch: int, name: str
+) -> None:
+    order = _order(small_data, input_format=name)
     n = 2 * order.epoch_samples(0) // BATCH  # across windows and epochs
     whole = _take(_stream(order), n)
     shares = [_take(_stream(order, rank=r, n_ranks=n_ranks, micro_batch=micro_batch), n) for r in range(n_ranks)]
     for update, batch in enumerate(whole):
         mine = [share[update] for share in shares]
-        assert np.array_equal(_rows(mine), _rows([batch]))
-        assert sum(part.digest for part in mine) % (1 << DIGEST_BITS) == batch.digest
-        assert sum(part.n_masked for part in mine) == batch.n_masked
-        assert sum(part.n_tokens for part in mine) == batch.n_tokens
+        assert _rows(mine) == _rows([batch])
         assert {len(part.micro_batches) for part in mine} == {BATCH // n_ranks // micro_batch}
-        assert {(part.place, part.after) for part in mine} == {(batch.place, batch.after)}
+        _assert_sums(mine, batch)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("n_ranks", [1, 2, 3])
+def test_a_batch_by_tokens_is_the_same_on_any_number_of_ranks(small_data: Path, n_ranks: int, name: str) -> None:
+    order = _order(small_data, input_format=name)
+    whole = _take(_stream(order, n_tokens=700), 60)
+    shares = [_take(_stream(order, rank=r, n_ranks=n_ranks, micro_batch=2, n_tokens=700), 60) for r in range(n_ranks)]
+    for update, batch in enumerate(whole):
+        mine = [share[update] for share in shares]
+        assert 700 - 32 < batch.n_tokens <= 700
+        assert _rows(mine) == _rows([batch])
+        assert len({len(part.micro_batches) for part in mine}) == 1
+        assert all(masked.n_tokens.size for part in mine for masked in part.micro_batches)
+        assert max(masked.input_ids.size for part in mine for masked in part.micro_batches) <= 2 * 32
+        _assert_sums(mine, batch)
+
+
+def _assert_sums(shares: list[RankBatch], batch: RankBatch) -> None:
+    assert sum(part.digest for part in shares) % (1 << DIGEST_BITS) == batch.digest
+    for count in ("n_masked", "n_tokens", "n_sequences", "n_documents"):
+        assert sum(getattr(part, count) for part in shares) == getattr(batch, count)
+    assert np.array_equal(np.sum([part.tokens_by_run for part in shares], axis=0), batch.tokens_by_run)
+    assert batch.tokens_by_run.sum() == batch.n_tokens
+    assert {(part.place, part.after) for part in shares} == {(batch.place, batch.after)}
 
 
 def test_chosen_places_are_those_of_the_labels(small_data: Path) -> None:
@@ -56,19 +96,53 @@ def test_chosen_places_are_those_of_the_labels(small_data: Path) -> None:
         assert np.array_equal(np.sort(masked.chosen), np.flatnonzero(masked.labels != 65_535))
 
 
-@pytest.mark.parametrize("n_ranks", [1, 2])
-def test_a_resumed_stream_goes_on_bit_for_bit_on_any_number_of_ranks(small_data: Path, n_ranks: int) -> None:
-    uninterrupted = _stream(_order(small_data))
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(("n_ranks", "n_tokens"), [(1, 0), (2, 0), (2, 700)])
+def test_a_resumed_stream_goes_on_bit_for_bit_on_any_number_of_ranks(
+    small_data: Path, n_ranks: int, n_tokens: int, name: str
+) -> None:
+    uninterrupted = _stream(_order(small_data, input_format=name), n_tokens=n_tokens)
     _take(uninterrupted, 50)
     state = uninterrupted.state_dict()
+    assert len(json.dumps(state)) < 1024
     expected = _take(uninterrupted, 100)
-    order = _order(small_data)
-    resumed = [_stream(order, rank=rank, n_ranks=n_ranks) for rank in range(n_ranks)]
+    order = _order(small_data, input_format=name)
+    resumed = [_stream(order, rank=rank, n_ranks=n_ranks, n_tokens=n_tokens, micro_batch=2) for rank in range(n_ranks)]
     for stream in resumed:
         stream.load_state_dict(state)
-    found = [[next(stream) for stream in resumed] for _ in range(100)]
-    for one, several in zip(expected, found, strict=True):
-        assert np.array_equal(_rows([one]), _rows(several))
+    for one in expected:
+        assert _rows([one]) == _rows([next(stream) for stream in resumed])
+
+
+def test_static_masks_are_as_many_as_there_are_patterns_and_belong_to_the_same_sequences(small_data: Path) -> None:
+    order = _order(small_data, fixed=True)
+    n_samples = order.epoch_samples(0)
+    epochs = []
+    for epoch in range(5):
+        stream = BatchStream(
+            order,
+            MaskingRules(vocabulary_size=500, patterns=2),
+            batch=BatchSize(n_samples),
+            micro_batch=n_samples,
+            rank=0,
+            n_ranks=1,
+        )
+        stream.load_state_dict(SampleId(epoch, 0, 0)._asdict())
+        epochs.append(_rows([next(stream)]))
+    assert epochs[0] == epochs[2] == epochs[4]
+    assert epochs[1] == epochs[3] != epochs[0]
+    firsts = [order.gather(SampleRun(epoch, 0, 0, 4)).ids.tobytes() for epoch in range(5)]
+    assert len(set(firsts)) > 1  # in another order
+
+
+def test_dynamic_masks_and_sequences_differ_between_epochs(small_data: Path) -> None:
+    order = _order(small_data)
+    rows = []
+    for epoch in range(2):
+        stream = _stream(order)
+        stream.load_state_dict(SampleId(epoch, 0, 0)._asdict())
+        rows.append(_rows([next(stream)]))
+    assert rows[0] != rows[1]
 
 
 def test_a_thread_makes_the_same_batches_and_its_state_is_that_of_what_was_handed_out(small_data: Path) -> None:
@@ -86,7 +160,7 @@ def test_digests_tell_batches_and_masks_apart(small_data: Path) -> None:
     digests = [batch.digest for batch in _take(_stream(order), 60)]
     assert len(set(digests)) == 60
     masking = MaskingRules(vocabulary_size=500, seed=2)
-    other = BatchStream(order, masking, batch_sequences=BATCH, micro_batch=3, rank=0, n_ranks=1)
+    other = BatchStream(order, masking, batch=BatchSize(BATCH), micro_batch=3, rank=0, n_ranks=1)
     assert next(other).digest != digests[0]
 
 
