@@ -23,7 +23,7 @@ from trainer.checkpoints import list_checkpoints, update_of
 from trainer.command_line import OneLineParser, add_setting_flags, given_settings, parse_flags
 from trainer.comparison import CHART, TABLE_JSON, TABLE_MD, read_result, write_comparison, write_markdown
 from trainer.run_folder import CHECKPOINTS, RunError, describe_run, read_description, refuse_other_run
-from trainer.settings import Settings, Value, accumulation_steps, known_recipes, load_settings, nearest
+from trainer.settings import Settings, Value, check_batch, known_recipes, load_settings, nearest
 from trainer.sources import Run, Source, open_runs
 
 LOCK = ".lock"
@@ -168,7 +168,7 @@ def check_runs(planned: Sequence[PlannedRun], runs: tuple[Run, ...], *, n_ranks:
     for one in planned:
         if not one.settings.evaluate_every:
             raise ValueError(f"{one.name}: evaluate_every is 0, but held-out perplexity is what is compared; set it")
-        accumulation_steps(one.settings, n_ranks=n_ranks)
+        check_batch(one.settings, n_ranks=n_ranks)
         found = read_description(one.folder)
         if found is not None:
             refuse_other_run(one.folder, found, describe_run(one.settings, runs))

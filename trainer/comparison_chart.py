@@ -16,6 +16,14 @@ LEFT, RIGHT, TOP, BOTTOM = 84, 28, 56, 64  # px around the plot
 WIDTH, HEIGHT = 640, 400  # px of the plot alone
 LINE, CHARACTER, SAMPLE = 22, 7.4, 34  # px: of the legend, a line's height, the width of a letter at 13 px, the stroke
 MAX_TICKS = 8
+MAX_VALUE = 1e30  # of a point, and of 1 / y: what lies beyond has diverged, and would flatten all the rest
+# Digits of the ticks of a logarithmic axis, from coarse to fine.
+_DIGITS = (
+    (1.0,),
+    (1.0, 3.0),
+    (1.0, 2.0, 5.0),
+    *(tuple(n / 10**k for n in range(10**k, 10 ** (k + 1))) for k in (1, 2)),
+)
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -44,7 +52,7 @@ class Scale(NamedTuple):
 
 
 def draw_chart(curves: Sequence[Curve], *, title: str, x_label: str, y_label: str) -> str:
-    """The chart; points that have no place on it (not finite, or y not above 0) are left out."""
+    """The chart; points that have no place on it (x below 0, y not above 0, or beyond MAX_VALUE) are left out."""
     curves = [Curve(name, tuple(filter(_has_place, points))) for name, points in curves]
     scale = make_scale(curves)
     legend = max((len(curve.name) for curve in curves), default=0) * CHARACTER + SAMPLE + 20
@@ -68,7 +76,7 @@ def make_scale(curves: Sequence[Curve]) -> Scale:
     ys = [y for curve in curves for _, y in curve.points]
     low, high = (min(ys), max(ys)) if ys else (1.0, 10.0)
     room = max((high / low) ** 0.05, 1.1)  # also where all are the same
-    return Scale(max(xs, default=0.0) or 1.0, low / room, high * room)
+    return Scale(max(1.0, *xs) if xs else 1.0, low / room, high * room)
 
 
 def linear_ticks(last: float) -> list[float]:
@@ -89,7 +97,7 @@ def logarithmic_ticks(low: float, high: float) -> list[float]:
     >>> logarithmic_ticks(90, 5_000)
     [100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0]
     """
-    for digits in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), tuple(n / 2 for n in range(2, 20)), tuple(_hundredths())):
+    for digits in _DIGITS:
         found = list(_within(low, high, digits))
         if len(found) >= 4:
             break
@@ -109,10 +117,6 @@ def show_number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _hundredths() -> Iterator[float]:
-    return (n / 100 for n in range(100, 1000))
-
-
 def _within(low: float, high: float, digits: Sequence[float]) -> Iterator[float]:
     for exponent in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
         for digit in digits:
@@ -121,7 +125,7 @@ def _within(low: float, high: float, digits: Sequence[float]) -> Iterator[float]
 
 
 def _has_place(point: tuple[float, float]) -> bool:
-    return all(map(math.isfinite, point)) and point[1] > 0
+    return 0 <= point[0] <= MAX_VALUE and 1 / MAX_VALUE <= point[1] <= MAX_VALUE
 
 
 def _draw_axes(scale: Scale, *, x_label: str, y_label: str) -> Iterator[str]:
