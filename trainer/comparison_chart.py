@@ -86,8 +86,8 @@ def linear_ticks(last: float) -> list[float]:
     [0.0, 200.0, 400.0, 600.0, 800.0, 1000.0]
     """
     power = 10.0 ** math.floor(math.log10(last))
-    fitting = (step * power for step in (0.1, 0.2, 0.5, 1.0) if last / (step * power) <= MAX_TICKS)
-    step = next(fitting, power)
+    fitting = (step * power for step in (0.1, 0.2, 0.5, 1.0, 2.0) if last / (step * power) <= MAX_TICKS)
+    step = next(fitting)
     return [number * step for number in range(int(last / step * (1 + 1e-9)) + 1)]
 
 
