@@ -95,7 +95,7 @@ def logarithmic_ticks(low: float, high: float) -> list[float]:
     """Round numbers between two, as evenly as a logarithm allows.
 
     >>> logarithmic_ticks(90, 5_000)
-    [100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0]
+    [100.0, 300.0, 1000.0, 3000.0]
     """
     for digits in _DIGITS:
         found = list(_within(low, high, digits))

@@ -17,7 +17,8 @@ def round_widths(lengths: Indices, block_tokens: int) -> Indices:
     >>> round_widths(np.array([3, 8, 9, 30]), 30).tolist()
     [8, 8, 16, 30]
     """
-    return np.minimum(lengths + -lengths % _WIDTH_STEP, block_tokens)
+    widths: Indices = np.minimum(lengths + -lengths % _WIDTH_STEP, block_tokens)
+    return widths
 
 
 def cut_evenly(n: int, n_parts: int) -> list[tuple[int, int]]:

@@ -4,7 +4,11 @@ In: token ids, which of them are padding, and which are to be predicted. Out: lo
 which is six sevenths of the vocabulary projection saved. The rule: weights, and so logits, are those of the published
 model: learned positions from 2 on, no segment embeddings, exact GELU, the projection tied to the token embeddings.
 
-Axes: B sequences, T tokens, D hidden, H heads, E = D / H, V vocabulary, N predicted tokens.
+Only where settings ask for it there is more: for pair formats BERT's next-sentence head on `<s>`, an embedding for each
+of the two segments, and attention that stays within a document.
+
+Axes: B sequences, T tokens (Q where they look at T others), D hidden, H heads, E = D / H, V vocabulary, N predicted
+tokens, C whether a second segment does not follow, or does.
 """
 
 from typing import NamedTuple
@@ -19,6 +23,7 @@ from trainer.settings import Settings
 
 NORM_EPSILON = 1e-5
 INIT_STD = 0.02
+N_SEGMENTS = 2
 
 
 class Shape(NamedTuple):
@@ -32,6 +37,8 @@ class Shape(NamedTuple):
     feed_forward: int = 3072
     dropout: float = 0.1
     attention_dropout: float = 0.1
+    segment_embeddings: bool = False
+    next_sentence: bool = False  # whether there is a head for pairs
 
 
 def shape_of(settings: Settings, *, vocabulary_size: int) -> Shape:
@@ -45,6 +52,8 @@ def shape_of(settings: Settings, *, vocabulary_size: int) -> Shape:
         feed_forward=settings.feed_forward,
         dropout=settings.dropout,
         attention_dropout=settings.attention_dropout,
+        segment_embeddings=settings.segment_embeddings,
+        next_sentence=settings.is_pair,
     )
 
 
@@ -66,8 +75,11 @@ class Attention(nn.Module):
         self.query_key_value = nn.Linear(shape.hidden, 3 * shape.hidden)
         self.output = nn.Linear(shape.hidden, shape.hidden)
 
-    def forward(self, hidden_BTD: Tensor, visible_BT: Tensor | None) -> Tensor:
-        """Each token's view of the visible ones; `None` is all of them, which the fastest kernels need."""
+    def forward(self, hidden_BTD: Tensor, visible_BHQT: Tensor | None) -> Tensor:
+        """Each token's view of the visible ones; `None` is all of them, which the fastest kernels need.
+
+        In `visible_BHQT`, bool, H and Q may be 1 where they do not matter.
+        """
         b, t, d = hidden_BTD.shape
         query_BHTE, key_BHTE, value_BHTE = (
             self.query_key_value(hidden_BTD).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
@@ -76,7 +88,7 @@ class Attention(nn.Module):
             query_BHTE,
             key_BHTE,
             value_BHTE,
-            attn_mask=None if visible_BT is None else visible_BT[:, None, None, :],
+            attn_mask=visible_BHQT,
             dropout_p=self.dropout if self.training else 0.0,
         )
         mixed_BTD: Tensor = self.output(mixed_BHTE.transpose(1, 2).reshape(b, t, d))
@@ -95,8 +107,8 @@ class Layer(nn.Module):
         self.output_norm = nn.LayerNorm(shape.hidden, eps=NORM_EPSILON)
         self.dropout = nn.Dropout(shape.dropout)
 
-    def forward(self, hidden_BTD: Tensor, visible_BT: Tensor | None) -> Tensor:
-        hidden_BTD = self.attention_norm(hidden_BTD + self.dropout(self.attention(hidden_BTD, visible_BT)))
+    def forward(self, hidden_BTD: Tensor, visible_BHQT: Tensor | None) -> Tensor:
+        hidden_BTD = self.attention_norm(hidden_BTD + self.dropout(self.attention(hidden_BTD, visible_BHQT)))
         fed_BTD = self.outer(functional.gelu(self.inner(hidden_BTD)))
         output_BTD: Tensor = self.output_norm(hidden_BTD + self.dropout(fed_BTD))
         return output_BTD
@@ -110,22 +122,59 @@ class Encoder(nn.Module):
         self.tokens = nn.Embedding(shape.vocabulary_size, shape.hidden, padding_idx=PAD)
         # fairseq counts positions from padding_idx + 1, so 512 tokens need 514 rows.
         self.positions = nn.Embedding(shape.max_tokens + PAD + 1, shape.hidden, padding_idx=PAD)
+        self.segments = nn.Embedding(N_SEGMENTS, shape.hidden) if shape.segment_embeddings else None
         self.norm = nn.LayerNorm(shape.hidden, eps=NORM_EPSILON)
         self.dropout = nn.Dropout(shape.dropout)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
 
-    def forward(self, ids_BT: Tensor, attention_BT: Tensor | None) -> Tensor:
-        """Hidden states of the last layer; `attention_BT` is False on padding, None where there is none."""
+    def forward(
+        self,
+        ids_BT: Tensor,
+        attention_BT: Tensor | None,
+        segments_BT: Tensor | None = None,
+        documents_BT: Tensor | None = None,
+    ) -> Tensor:
+        """Hidden states of the last layer; `attention_BT` is False on padding, None where there is none.
+
+        Without `segments_BT` all is segment 0. With `documents_BT` a token sees its own document only.
+        """
         positions_T = torch.arange(PAD + 1, PAD + 1 + ids_BT.shape[1], device=ids_BT.device)
         positions_BT = positions_T if attention_BT is None else torch.where(attention_BT, positions_T, PAD)
-        hidden_BTD: Tensor = self.dropout(self.norm(self.tokens(ids_BT) + self.positions(positions_BT)))
+        embedded_BTD = self.tokens(ids_BT) + self.positions(positions_BT)
+        if self.segments is not None:
+            embedded_BTD = embedded_BTD + self.segments(
+                torch.zeros_like(ids_BT) if segments_BT is None else segments_BT
+            )
+        hidden_BTD: Tensor = self.dropout(self.norm(embedded_BTD))
+        visible_BHQT = find_visible(attention_BT, documents_BT)
         for layer in self.layers:
-            hidden_BTD = layer(hidden_BTD, attention_BT)
+            hidden_BTD = layer(hidden_BTD, visible_BHQT)
         return hidden_BTD
 
 
+def find_visible(attention_BT: Tensor | None, documents_BT: Tensor | None) -> Tensor | None:
+    """Which tokens T each token Q sees, bool [B, 1, Q, T] or where all see the same [B, 1, 1, T]; None is all of them.
+
+    Documents see each other nowhere, not by way of `<s>` either: it belongs to the first document of its block. So a
+    block of one document is as it is without `documents_BT`, and a block of several is as each of them alone.
+    """
+    if documents_BT is None:
+        return None if attention_BT is None else attention_BT[:, None, None, :]
+    if attention_BT is not None:
+        # Padding as a document of its own sees something, if only itself; softmax over nothing is not a number.
+        documents_BT = documents_BT.masked_fill(~attention_BT, -1)
+    return (documents_BT[:, :, None] == documents_BT[:, None, :])[:, None]
+
+
+class Predictions(NamedTuple):
+    """What a forward pass says of a batch, as logits."""
+
+    tokens_NV: Tensor  # of the chosen tokens
+    follows_BC: Tensor | None  # of pairs
+
+
 class MaskedLanguageModel(nn.Module):
-    """The encoder and the head that predicts masked tokens."""
+    """The encoder, the head that predicts masked tokens, and for pairs the one that tells what follows what."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -135,12 +184,26 @@ class MaskedLanguageModel(nn.Module):
         self.head_norm = nn.LayerNorm(shape.hidden, eps=NORM_EPSILON)
         self.head_bias = nn.Parameter(torch.zeros(shape.vocabulary_size))
 
-    def forward(self, ids_BT: Tensor, attention_BT: Tensor | None, chosen_N: Tensor) -> Tensor:
-        """Logits [N, V] at the chosen places of the flattened batch."""
-        hidden_BTD = self.encoder(ids_BT, attention_BT)
+        # BERT's pooler and next-sentence classifier.
+        self.pair_dense = nn.Linear(shape.hidden, shape.hidden) if shape.next_sentence else None
+        self.pair_output = nn.Linear(shape.hidden, 2) if shape.next_sentence else None
+
+    def forward(
+        self,
+        ids_BT: Tensor,
+        attention_BT: Tensor | None,
+        chosen_N: Tensor,
+        segments_BT: Tensor | None = None,
+        documents_BT: Tensor | None = None,
+    ) -> Predictions:
+        """Logits at the chosen places of the flattened batch, and of the pairs where the model is for pairs."""
+        hidden_BTD = self.encoder(ids_BT, attention_BT, segments_BT, documents_BT)
         hidden_ND = hidden_BTD.flatten(0, 1).index_select(0, chosen_N)
         hidden_ND = self.head_norm(functional.gelu(self.head_dense(hidden_ND)))
-        return functional.linear(hidden_ND, self.encoder.tokens.weight, self.head_bias)
+        tokens_NV = functional.linear(hidden_ND, self.encoder.tokens.weight, self.head_bias)
+        if self.pair_dense is None or self.pair_output is None:
+            return Predictions(tokens_NV, None)
+        return Predictions(tokens_NV, self.pair_output(torch.tanh(self.pair_dense(hidden_BTD[:, 0]))))
 
 
 @torch.no_grad()
@@ -151,8 +214,8 @@ def init_weights(model: nn.Module, generator: torch.Generator) -> None:
             module.weight.normal_(0.0, INIT_STD, generator=generator)
         if isinstance(module, nn.Linear):
             module.bias.zero_()
-        if isinstance(module, nn.Embedding):
-            module.weight[PAD].zero_()
+        if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            module.weight[module.padding_idx].zero_()
 
 
 def count_parameters(model: nn.Module) -> int:

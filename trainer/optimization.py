@@ -1,7 +1,7 @@
-"""The loss, Adam, and the learning rate's course (section 3.1 and Table 9).
+"""The losses, Adam, and the learning rate's course (section 3.1 and Table 9).
 
-In: a model and settings. Out: an optimizer, and the rate of any update. The rule: the loss of an update is the mean
-over all predicted tokens of its global batch, whatever ranks and micro-batches they came from.
+In: a model and settings. Out: an optimizer, and the rate of any update. The rule: losses are sums here, so that whoever
+adds them up divides once: by all predicted tokens, or all pairs, of a global batch.
 """
 
 from collections.abc import Iterable
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainer.batches import MaskedBatch
+from trainer.model import Predictions
 from trainer.settings import Settings
 
 
@@ -51,6 +53,19 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 def summed_loss(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
     """Cross-entropy in nats, summed over the predicted tokens, in float32 whatever the logits are in."""
     return functional.cross_entropy(logits_NV.float(), targets_N, reduction="sum")
+
+
+def sum_losses(predictions: Predictions, batch: MaskedBatch) -> Tensor:
+    """What a batch adds to the means of its update or evaluation, float32 [3].
+
+    Summed cross-entropy in nats of the predicted tokens, and of whether second segments follow; and how many of the
+    latter were told right. The last two are 0 where there are no pairs.
+    """
+    tokens = summed_loss(predictions.tokens_NV, batch.targets)
+    if predictions.follows_BC is None or batch.follows is None:
+        return torch.stack((tokens, torch.zeros_like(tokens), torch.zeros_like(tokens)))
+    right = torch.sum(predictions.follows_BC.argmax(1) == batch.follows)
+    return torch.stack((tokens, summed_loss(predictions.follows_BC, batch.follows), right.float()))
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter], *, clip_norm: float) -> Tensor:

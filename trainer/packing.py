@@ -19,6 +19,7 @@ import numpy.typing as npt
 BOS, PAD, EOS, UNK = 0, 1, 2, 3
 N_SPECIAL = 4  # ids 0-3; the last id of the vocabulary is <mask>
 
+_SHORT_RUN = 100  # tokens; copying many short runs one by one is slower than fetching each token by its place
 NO_DOCUMENT = 65_535  # document of a token of padding
 
 Indices = npt.NDArray[np.int64]
@@ -182,8 +183,10 @@ def _gather_runs(tokens: Ids, start: Indices, count: Indices) -> Ids:
         return tokens[:0]
     is_first = np.append(True, start[1:] != start[:-1] + count[:-1])
     last = np.append(np.flatnonzero(is_first)[1:], start.size) - 1
-    runs = zip(start[is_first].tolist(), (start[last] + count[last]).tolist(), strict=True)
-    return np.concatenate([tokens[a:b] for a, b in runs])
+    start, end = start[is_first], start[last] + count[last]
+    if (end - start).sum() < _SHORT_RUN * start.size:
+        return tokens[concatenate_ranges(start, end - start)]
+    return np.concatenate([tokens[a:b] for a, b in zip(start.tolist(), end.tolist(), strict=True)])
 
 
 def concatenate_ranges(start: Indices, count: Indices) -> Indices:

@@ -42,6 +42,7 @@ from trainer.run_folder import (
 from trainer.settings import Settings, check_batch
 from trainer.sources import Source, check_shards, find_word_starts, open_runs
 from trainer.streaming import BatchStream, LoaderError, Prefetched, RankBatch
+from trainer.tally import Corpus, count_seen, describe_seen, list_corpora
 from trainer.updates import Learner, run_update
 
 
@@ -54,6 +55,7 @@ class Training(NamedTuple):
     batches: Prefetched
     order: Order
     held_out: HeldOut
+    corpora: tuple[Corpus, ...]
     line: ProgressLine
 
 
@@ -125,6 +127,7 @@ def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: st
         batches=make_batches(order, description, ranks),
         order=order,
         held_out=HeldOut(runs, settings, vocabulary_size=description.vocabulary_size),
+        corpora=list_corpora(order.source),
         line=line,
     )
 
@@ -161,7 +164,14 @@ def train(training: Training) -> int:
         line.say(f"finished: {progress.update} of {settings.updates} updates are done, --max-updates asks for no more")
         stop_ranks(training.run.ranks)
         return 0
-    log = RunLog(training.run.folder, line, speaks=training.run.ranks.speaks, n_updates=settings.last_update)
+    log = RunLog(
+        training.run.folder,
+        line,
+        speaks=training.run.ranks.speaks,
+        n_updates=settings.last_update,
+        block_tokens=settings.block_tokens,
+        corpora=training.corpora,
+    )
     with StopRequest().listening() as stop, log:
         if not progress.update and settings.evaluate_every and training.held_out:
             log.start(measure_loss(learner.model, training.held_out, learner.ranks, dtype=learner.dtype))
@@ -217,6 +227,9 @@ def summarise(training: Training, saved: Progress, *, stopped: bool) -> None:
     if n_long:
         done = "dropped" if training.settings.fairseq_compat else "cut"
         line.say(f"{n_long:,} sentences longer than a block were {done}")
+    seen = count_seen(training.run.folder, training.corpora)
+    for shown in describe_seen(seen, training.corpora, block_tokens=training.settings.block_tokens):
+        line.say(shown)
     n_dropped = sum(training.order.n_dropped.values())
     if n_dropped:
         line.say(f"{n_dropped:,} tokens were left out of pairs, to make them fit")

@@ -6,6 +6,7 @@ any number of resumptions.
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self, TextIO
 
@@ -13,23 +14,43 @@ from trainer.plan import SampleId
 from trainer.progress import ProgressLine
 from trainer.run_folder import LOG, read_log
 from trainer.shares import DIGEST_BITS
+from trainer.tally import Corpus
 
 _MAX_EXPONENT = 700.0  # e^700 still is a float
+
+
+class NextSentence(NamedTuple):
+    """How well an update told whether second segments follow."""
+
+    loss: float  # nats
+    accuracy: float  # share of the pairs
 
 
 class UpdateReport(NamedTuple):
     """What there is to tell of an update."""
 
     update: int
-    loss: float  # nats
+    loss: float  # nats, of predicted tokens; that of pairs is apart
     gradient_norm: float
     learning_rate: float
     n_tokens: int  # of the global batch, padding not counted
     n_masked: int
+    n_sequences: int
+    n_documents: int  # pieces of documents in its blocks
+    tokens_by_run: tuple[int, ...]
+    next_sentence: NextSentence | None  # of pair formats
     seconds: float
     place: SampleId  # its first sample
     digest: int  # of its global batch
     applied: bool
+
+
+class HeldOutLoss(NamedTuple):
+    """What there is to tell of a measurement on held-out sequences."""
+
+    loss: float  # nats, mean over the predicted tokens of all corpora; NaN where there are none
+    next_sentence: float | None  # share of the pairs told right; None where the format has none
+    by_run: tuple[float, ...]  # the loss run by run; NaN where a run has nothing held out
 
 
 def perplexity(loss: float) -> float:
@@ -40,11 +61,22 @@ def perplexity(loss: float) -> float:
 class RunLog:
     """log.jsonl and the progress line of a run; silent on ranks that do not speak."""
 
-    def __init__(self, folder: Path, line: ProgressLine, *, speaks: bool, n_updates: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        line: ProgressLine,
+        *,
+        speaks: bool,
+        n_updates: int,
+        block_tokens: int,
+        corpora: Sequence[Corpus],
+    ) -> None:
         self._path = folder / LOG if speaks else None
         self._stream: TextIO | None = None
         self._line = line
         self._n_updates = n_updates
+        self._block_tokens = block_tokens
+        self._names = [corpus.name for corpus in corpora]
 
     def __enter__(self) -> Self:
         if self._path is not None:
@@ -55,13 +87,14 @@ class RunLog:
         if self._stream is not None:
             self._stream.close()
 
-    def start(self, held_out: float) -> None:
+    def start(self, held_out: HeldOutLoss) -> None:
         """The loss on the held-out split before the first update: what all that follows is compared with."""
-        self._write(update=0, **_held_out_entry(held_out))
-        self._line.say(f"before training: held-out loss {held_out:.4f}, perplexity {perplexity(held_out):,.1f}")
+        self._write(update=0, **self._held_out_entry(held_out))
+        self._line.say(f"before training: {self._describe_held_out(held_out)}")
 
-    def update(self, report: UpdateReport, *, held_out: float | None = None) -> None:
+    def update(self, report: UpdateReport, *, held_out: HeldOutLoss | None = None) -> None:
         """One update: one line of the log, with the loss on the held-out split where it was measured after it."""
+        pairs = report.next_sentence
         speed = report.n_tokens / max(report.seconds, 1e-9)
         self._write(
             update=report.update,
@@ -72,21 +105,48 @@ class RunLog:
             gradient_norm=_finite(report.gradient_norm),
             tokens=report.n_tokens,
             masked=report.n_masked,
+            sequences=report.n_sequences,
+            documents=report.n_documents,
+            fill=round(report.n_tokens / (max(1, report.n_sequences) * self._block_tokens), 4),
             place=list(report.place),
             batch=f"{report.digest:0{DIGEST_BITS // 4}x}",
             **({} if report.applied else {"skipped": True}),
-            **({} if held_out is None else _held_out_entry(held_out)),
+            **({} if pairs is None else _pairs_entry(pairs)),
+            **self._by_name("tokens_by_corpus", report.tokens_by_run),
+            **({} if held_out is None else self._held_out_entry(held_out)),
         )
         if not report.applied:
             self._line.say(f"update {report.update}: loss {report.loss}, gradient {report.gradient_norm}; skipped")
         self._line.show(
             f"update {report.update}/{self._n_updates}  loss {report.loss:.4f}  perplexity "
-            f"{perplexity(report.loss):,.1f}  lr {report.learning_rate:.2e}  {speed:,.0f} tokens/s",
+            f"{perplexity(report.loss):,.1f}{'' if pairs is None else f'  next sentence {pairs.loss:.4f}'}  "
+            f"lr {report.learning_rate:.2e}  {speed:,.0f} tokens/s",
             always=report.update in (1, self._n_updates),
         )
         if held_out is not None:
-            shown = f"held-out loss {held_out:.4f}, perplexity {perplexity(held_out):,.1f}"
-            self._line.say(f"update {report.update}: {shown}")
+            self._line.say(f"update {report.update}: {self._describe_held_out(held_out)}")
+
+    def _by_name(self, key: str, by_run: Sequence[float | None]) -> dict[str, dict[str, float | None]]:
+        """An entry of the log with a number for each corpus; {} where there is only one."""
+        return {key: dict(zip(self._names, by_run, strict=True))} if len(self._names) > 1 else {}
+
+    def _held_out_entry(self, held_out: HeldOutLoss) -> dict[str, object]:
+        accuracy = held_out.next_sentence
+        return {
+            "held_out_loss": _finite(held_out.loss),
+            "held_out_perplexity": _finite(perplexity(held_out.loss)),
+            **({} if accuracy is None else {"held_out_next_sentence_accuracy": _finite(accuracy)}),
+            **self._by_name("held_out_by_corpus", [_finite(perplexity(loss)) for loss in held_out.by_run]),
+        }
+
+    def _describe_held_out(self, held_out: HeldOutLoss) -> str:
+        shown = f"held-out loss {held_out.loss:.4f}, perplexity {perplexity(held_out.loss):,.1f}"
+        if len(self._names) > 1:
+            by_run = zip(self._names, held_out.by_run, strict=True)
+            shown += (
+                f" ({', '.join(f'{name} {perplexity(loss):,.1f}' for name, loss in by_run if not math.isnan(loss))})"
+            )
+        return shown if held_out.next_sentence is None else f"{shown}, next sentence {held_out.next_sentence:.1%} right"
 
     def _write(self, **entry: object) -> None:
         if self._stream is not None:
@@ -105,5 +165,5 @@ def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _held_out_entry(loss: float) -> dict[str, float | None]:
-    return {"held_out_loss": _finite(loss), "held_out_perplexity": _finite(perplexity(loss))}
+def _pairs_entry(pairs: NextSentence) -> dict[str, float | None]:
+    return {"next_sentence_loss": _finite(pairs.loss), "next_sentence_accuracy": _finite(pairs.accuracy)}

@@ -5,9 +5,11 @@ settings.json holds all that the order of training depends on, and a folder serv
 
     RUN/settings.json   settings, shards (folder relative to RUN, hash of the manifest, weight unless it is 1),
                         vocabulary
-    RUN/log.jsonl       {"update": 50, "loss": ..., "place": [epoch, window, offset], "batch": ...}, and where the
-                        held-out split was measured after it {..., "held_out_loss": ..., "held_out_perplexity": ...};
-                        the first line, {"update": 0, "held_out_loss": ...}, is of the model that learnt nothing yet
+    RUN/log.jsonl       {"update": 50, "loss": ..., "place": [epoch, window, offset], "batch": ...}; pair formats add
+                        "next_sentence_loss", several runs of shards "tokens_by_corpus"; where the held-out split was
+                        measured after it {..., "held_out_loss": ..., "held_out_perplexity": ...,
+                        "held_out_by_corpus": {...}}; the first line, {"update": 0, "held_out_loss": ...}, is of the
+                        model that has learnt nothing yet
     RUN/checkpoints/    see trainer.checkpoints
 """
 

@@ -240,8 +240,8 @@ def check_batch(settings: Settings, *, n_ranks: int) -> str:
         fewest = 2 * n_ranks * settings.block_tokens  # two sequences a rank, so that none has fewer micro-batches
         if settings.batch_tokens < fewest or settings.micro_batch < 2:
             raise ValueError(
-                f"a batch of {settings.batch_tokens} tokens cannot be divided among {n_ranks} ranks in micro-batches of "
-                f"{settings.micro_batch} sequences; batch_tokens must be {fewest} or more, micro_batch 2 or more"
+                f"a batch of {settings.batch_tokens} tokens cannot be divided among {n_ranks} ranks in micro-batches "
+                f"of {settings.micro_batch} sequences; batch_tokens must be {fewest} or more, micro_batch 2 or more"
             )
         at_once = settings.micro_batch * settings.block_tokens
         return f"{settings.batch_tokens:,} tokens an update, {n_ranks} rank(s), {at_once:,} tokens at once"

@@ -1,7 +1,8 @@
 """One update: forward and backward on a rank's share of the global batch, and a step that all ranks take or skip.
 
 In: a batch of arrays. Out: new weights and an `UpdateReport`. The rule: gradients are those of the mean loss over all
-predicted tokens of the global batch, whatever ranks and micro-batches they came from.
+predicted tokens of the global batch, and for pairs of the mean next-sentence loss over all its pairs added to it,
+whatever ranks and micro-batches they came from.
 """
 
 import math
@@ -13,10 +14,10 @@ from torch import nn
 
 from trainer.batches import to_device
 from trainer.model import MaskedLanguageModel
-from trainer.optimization import gradient_norm, learning_rate, set_learning_rate, summed_loss
+from trainer.optimization import gradient_norm, learning_rate, set_learning_rate, sum_losses
 from trainer.parallel import Ranks, StopRequest, add_over_ranks, computing_in, sum_over_ranks, without_sync
 from trainer.randomness import Purpose, derive_seed
-from trainer.reporting import UpdateReport
+from trainer.reporting import NextSentence, UpdateReport
 from trainer.settings import Settings
 from trainer.shares import DIGEST_BITS
 from trainer.streaming import RankBatch
@@ -40,18 +41,20 @@ def run_update(
 ) -> UpdateReport | None:
     """One step on one global batch; None, and nothing changed, where some rank was asked to stop."""
     settings, ranks = learner.settings, learner.ranks
-    n_masked, n_tokens, digest, stopping = sum_over_ranks(
-        [batch.n_masked, batch.n_tokens, batch.digest, int(bool(stop))], ranks
+    n_masked, n_tokens, n_sequences, n_documents, digest, stopping, *tokens_by_run = sum_over_ranks(
+        [batch.n_masked, batch.n_tokens, batch.n_sequences, batch.n_documents, batch.digest, int(bool(stop))]
+        + batch.tokens_by_run.tolist(),
+        ranks,
     )
     if stopping:
         return None
-    loss = accumulate_gradients(learner, batch, update, n_masked=n_masked, stop=stop)
-    if loss is None:
+    means = accumulate_gradients(learner, batch, update, n_masked=n_masked, n_sequences=n_sequences, stop=stop)
+    if means is None:
         return None
     norm = gradient_norm(learner.model.parameters(), clip_norm=settings.clip_norm)
-    loss_value, norm_value = torch.stack((add_over_ranks(loss, ranks), norm)).tolist()
-    # Both are the same on every rank, so all of them step or all of them skip.
-    applied = math.isfinite(loss_value) and math.isfinite(norm_value)
+    loss, pair_loss, pair_accuracy, norm_value = torch.cat((add_over_ranks(means, ranks), norm[None])).tolist()
+    # All are the same on every rank, so all of them step or all of them skip.
+    applied = math.isfinite(loss) and math.isfinite(pair_loss) and math.isfinite(norm_value)
     rate = learning_rate(update, settings)
     if applied:
         set_learning_rate(learner.optimizer, rate)
@@ -59,11 +62,15 @@ def run_update(
     learner.optimizer.zero_grad()
     return UpdateReport(
         update=update,
-        loss=loss_value,
+        loss=loss,
         gradient_norm=norm_value,
         learning_rate=rate,
         n_tokens=n_tokens,
         n_masked=n_masked,
+        n_sequences=n_sequences,
+        n_documents=n_documents,
+        tokens_by_run=tuple(tokens_by_run),
+        next_sentence=NextSentence(pair_loss, pair_accuracy) if settings.is_pair else None,
         seconds=time.monotonic() - started,
         place=batch.place,
         digest=digest % (1 << DIGEST_BITS),
@@ -72,13 +79,18 @@ def run_update(
 
 
 def accumulate_gradients(
-    learner: Learner, batch: RankBatch, update: int, *, n_masked: int, stop: StopRequest
+    learner: Learner, batch: RankBatch, update: int, *, n_masked: int, n_sequences: int, stop: StopRequest
 ) -> torch.Tensor | None:
-    """Gradients of the mean loss over all predicted tokens of the global batch; this rank's part of that loss."""
+    """Gradients of the mean losses over the global batch, of `n_masked` predicted tokens and `n_sequences` pairs.
+
+    This rank's part of these means, float32 [3]: the loss of tokens, that of pairs, and the pairs told right.
+    """
     settings, ranks = learner.settings, learner.ranks
-    # Gradients are averaged over ranks, but the mean is over tokens: each rank's sum counts n_ranks times.
-    weight = ranks.n_ranks / max(1, n_masked)
-    total = torch.zeros((), device=ranks.device)
+    n_pairs = max(1, n_sequences)
+    counts = torch.tensor([max(1, n_masked), n_pairs, n_pairs], dtype=torch.float32, device=ranks.device)
+    # Gradients are averaged over ranks, but means are over tokens and pairs: each rank's sums count n_ranks times.
+    weights = ranks.n_ranks / counts
+    total = torch.zeros(3, device=ranks.device)
     for step, arrays in enumerate(batch.micro_batches):
         if step and step % LISTEN_EVERY == 0 and sum_over_ranks([int(bool(stop))], ranks)[0]:
             learner.optimizer.zero_grad()
@@ -88,8 +100,10 @@ def accumulate_gradients(
         inputs = to_device(arrays, ranks.device)
         with without_sync(learner.averaged, last=step == len(batch.micro_batches) - 1):
             with computing_in(learner.dtype, ranks.device):
-                logits = learner.averaged(inputs.input_ids, inputs.attention, inputs.chosen)
-                loss = summed_loss(logits, inputs.targets)
-            torch.autograd.backward(loss * weight)
-        total += loss.detach()
-    return total / max(1, n_masked)
+                predictions = learner.averaged(
+                    inputs.input_ids, inputs.attention, inputs.chosen, inputs.segments, inputs.documents
+                )
+                losses = sum_losses(predictions, inputs)
+            torch.autograd.backward((losses * weights).sum())
+        total += losses.detach()
+    return total / counts

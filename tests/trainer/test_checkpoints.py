@@ -35,7 +35,7 @@ def _training(seed: int = 0) -> tuple[MaskedLanguageModel, torch.optim.AdamW]:
 
 
 def _step(model: MaskedLanguageModel, optimizer: torch.optim.AdamW) -> float:
-    loss = model(torch.arange(4, 12)[None], None, torch.arange(8)).logsumexp(-1).sum()
+    loss = model(torch.arange(4, 12)[None], None, torch.arange(8)).tokens_NV.logsumexp(-1).sum()
     loss.backward()
     set_learning_rate(optimizer, 1e-2)
     optimizer.step()

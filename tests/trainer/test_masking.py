@@ -113,7 +113,7 @@ def test_the_masks_of_a_run_never_change() -> None:
     blocks = Blocks(np.arange(4, 36, dtype=np.uint16).reshape(1, 32), np.array([32]))
     masked = _mask(blocks, first=7, epoch=1, window=2, rules=MaskingRules(vocabulary_size=40, kept=0.3, randomised=0.4))
     assert masked.chosen.tolist() == [16, 13, 1, 12, 18]
-    assert masked.input_ids[0, masked.chosen].tolist() == [39, 39, 19, 39]
+    assert masked.input_ids[0, masked.chosen].tolist() == [30, 17, 5, 39, 39]
 
 
 @pytest.mark.parametrize("wrong", [{"fraction": 1.5}, {"kept": 0.7, "randomised": 0.5}, {"vocabulary_size": 5}])

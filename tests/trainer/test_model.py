@@ -1,14 +1,27 @@
-"""The model is the published one: its size, its initial weights, and Hugging Face's logits with the same weights."""
+"""The model is the published one: its size, its initial weights, and Hugging Face's logits with the same weights.
+
+What settings may add to it, segments, a head for pairs and attention within documents, adds nothing else.
+"""
 
 import pytest
 import torch
 
-from trainer.model import MaskedLanguageModel, Shape, count_parameters, flop_per_token, init_weights
+from trainer.model import (
+    MaskedLanguageModel,
+    Shape,
+    count_parameters,
+    flop_per_token,
+    init_weights,
+    make_model,
+    shape_of,
+)
 from trainer.packing import BOS, EOS, PAD
+from trainer.settings import Settings
 
 BASE = Shape(vocabulary_size=50_265)
 LARGE = Shape(vocabulary_size=50_265, layers=24, hidden=1024, heads=16, feed_forward=4096)
 SMALL = Shape(vocabulary_size=99, max_tokens=24, layers=2, hidden=32, heads=4, feed_forward=48)
+PAIRS = SMALL._replace(segment_embeddings=True, next_sentence=True)
 
 
 def _model(shape: Shape = SMALL) -> MaskedLanguageModel:
@@ -71,7 +84,7 @@ def test_logits_equal_those_of_hugging_face_with_the_same_weights() -> None:
     chosen = attention.flatten().nonzero().flatten()
     with torch.no_grad():
         expected = theirs(input_ids=ids, attention_mask=attention.long()).logits.flatten(0, 1)[chosen]
-        found = ours(ids, attention, chosen)
+        found = ours(ids, attention, chosen).tokens_NV
     assert expected.std() > 0.1
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
@@ -114,8 +127,8 @@ def test_padding_changes_no_logit() -> None:
     model = _model().eval()
     ids, attention = _batch()
     with torch.no_grad():
-        padded = model(ids, attention, torch.arange(2 * 24, 2 * 24 + 9))
-        alone = model(ids[2:, :9], None, torch.arange(9))
+        padded = model(ids, attention, torch.arange(2 * 24, 2 * 24 + 9)).tokens_NV
+        alone = model(ids[2:, :9], None, torch.arange(9)).tokens_NV
     torch.testing.assert_close(padded, alone)
 
 
@@ -124,4 +137,90 @@ def test_only_chosen_tokens_pass_the_head() -> None:
     ids, attention = _batch()
     everything = torch.arange(ids.numel())
     some = torch.tensor([1, 30, 50])
-    torch.testing.assert_close(model(ids, attention, some), model(ids, attention, everything)[some])
+    torch.testing.assert_close(model(ids, attention, some).tokens_NV, model(ids, attention, everything).tokens_NV[some])
+
+
+def _spread(model: MaskedLanguageModel) -> MaskedLanguageModel:
+    """Larger weights than at the start, so that whatever a token sees shows."""
+    for number, tensor in enumerate(p for p in model.parameters() if p.ndim == 2):
+        torch.nn.init.normal_(tensor, 0.0, 0.3, generator=torch.Generator().manual_seed(number))
+    return model.eval()
+
+
+def _documents() -> torch.Tensor:
+    """Of the three rows: `<s>` and three documents, `<s>` and two, `<s>` and one, and a wrong number on the padding."""
+    documents = torch.zeros(3, 24, dtype=torch.int64)
+    documents[0, 9:] = 1
+    documents[0, 15:] = 2
+    documents[1, 5:17] = 1
+    return documents
+
+
+def test_settings_for_pairs_add_a_head_and_two_rows_of_segments_and_nothing_else() -> None:
+    d = SMALL.hidden
+    assert count_parameters(_model(PAIRS)) - count_parameters(_model()) == 2 * d + (d * d + d) + (2 * d + 2)
+    pairs = Settings(input_format="segment-pair", layers=1, hidden=8, heads=2, feed_forward=8, segment_embeddings=True)
+    shape = shape_of(pairs, vocabulary_size=50)
+    assert (shape.segment_embeddings, shape.next_sentence) == (True, True)
+    segments = make_model(pairs, vocabulary_size=50).encoder.segments
+    assert segments is not None
+    assert segments.weight.all()  # neither row is the one of padding
+
+
+def test_tokens_see_their_segment_and_without_any_all_is_the_first_one() -> None:
+    model = _spread(_model(PAIRS))
+    ids, attention = _batch()
+    everything = torch.arange(ids.numel())
+    without, first, second = (
+        model(ids, attention, everything, segments).tokens_NV
+        for segments in (None, torch.zeros_like(ids), torch.ones_like(ids))
+    )
+    assert torch.equal(without, first)
+    assert (second - first).abs().max() > 0.1
+    embedding = model.encoder.segments
+    assert embedding is not None
+    with torch.no_grad():
+        embedding.weight[1] = embedding.weight[0]
+    assert torch.equal(model(ids, attention, everything, torch.ones_like(ids)).tokens_NV, first)
+
+
+def test_what_follows_is_told_from_the_first_token_as_bert_does() -> None:
+    model = _spread(_model(PAIRS))
+    ids, attention = _batch()
+    found = model(ids, attention, torch.arange(3)).follows_BC
+    first = model.encoder(ids, attention)[:, 0]
+    assert model.pair_dense is not None
+    assert model.pair_output is not None
+    pooled = (first @ model.pair_dense.weight.T + model.pair_dense.bias).tanh()
+    torch.testing.assert_close(found, pooled @ model.pair_output.weight.T + model.pair_output.bias)
+    assert _model()(ids, attention, torch.arange(3)).follows_BC is None
+
+
+def test_with_document_attention_a_document_is_as_it_is_alone_at_the_same_place() -> None:
+    model = _spread(_model())
+    ids, attention = _batch()
+    documents = _documents()
+    together = model.encoder(ids, attention, None, documents)
+    for document in range(3):
+        own = (documents == document) & attention
+        rows = own.any(1)
+        # Whatever is not of the document counts as padding: it takes a place, and is not seen.
+        alone = model.encoder(torch.where(own, ids, PAD)[rows], own[rows])
+        torch.testing.assert_close(together[rows][own[rows]], alone[own[rows]])
+    plain = model.encoder(ids, attention)
+    assert (together - plain)[0].abs().max() > 0.1
+    torch.testing.assert_close(together[2, :9], plain[2, :9])  # one document in the block
+
+
+def test_with_document_attention_other_documents_change_no_logit_and_padding_makes_none_nan() -> None:
+    model = _spread(_model())
+    ids, attention = _batch()
+    documents = _documents()
+    others = torch.where((documents == 1) | ~attention, ids, 98 - ids).clamp(0, 98)
+    own = ((documents == 1) & attention).flatten().nonzero().flatten()
+    logits = model(ids, attention, own, None, documents).tokens_NV
+    torch.testing.assert_close(model(others, attention, own, None, documents).tokens_NV, logits)
+    everything = model(ids, attention, torch.arange(ids.numel()), None, documents).tokens_NV
+    assert everything.isfinite().all()
+    everything.sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())

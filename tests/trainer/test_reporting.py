@@ -9,10 +9,28 @@ import pytest
 
 from trainer.plan import SampleId
 from trainer.progress import ProgressLine
-from trainer.reporting import RunLog, UpdateReport, summarise_losses
+from trainer.reporting import HeldOutLoss, NextSentence, RunLog, UpdateReport, summarise_losses
 from trainer.run_folder import RunError, first_sample_of, read_log, truncate_log
+from trainer.tally import Corpus
 
-REPORT = UpdateReport(1, 2.0, 0.5, 1e-3, 1000, 150, 0.5, SampleId(0, 1, 2), 0xABC, True)
+REPORT = UpdateReport(
+    update=1,
+    loss=2.0,
+    gradient_norm=0.5,
+    learning_rate=1e-3,
+    n_tokens=1000,
+    n_masked=150,
+    n_sequences=8,
+    n_documents=12,
+    tokens_by_run=(1000,),
+    next_sentence=None,
+    seconds=0.5,
+    place=SampleId(0, 1, 2),
+    digest=0xABC,
+    applied=True,
+)
+ONE = (Corpus("news", 1.0),)
+TWO = (Corpus("news", 0.75), Corpus("books", 0.25))
 
 
 class Terminal(io.StringIO):
@@ -20,12 +38,18 @@ class Terminal(io.StringIO):
         return True
 
 
-def _write(folder: Path, reports: list[UpdateReport]) -> str:
+def _write(
+    folder: Path,
+    reports: list[UpdateReport],
+    *,
+    corpora: tuple[Corpus, ...] = ONE,
+    held_out: HeldOutLoss | None = None,
+) -> str:
     stream = io.StringIO()
     line = ProgressLine(speaks=True, every_s=0, stream=stream)
-    with RunLog(folder, line, speaks=True, n_updates=9) as log:
+    with RunLog(folder, line, speaks=True, n_updates=9, block_tokens=128, corpora=corpora) as log:
         for report in reports:
-            log.update(report)
+            log.update(report, held_out=held_out)
     return stream.getvalue()
 
 
@@ -40,10 +64,33 @@ def test_a_line_of_the_log_holds_what_plots_need(tmp_path: Path) -> None:
         "gradient_norm": 0.5,
         "tokens": 1000,
         "masked": 150,
+        "sequences": 8,
+        "documents": 12,
+        "fill": 0.9766,
         "place": [0, 1, 2],
         "batch": "000000000abc",
     }
     assert said == "update 1/9  loss 2.0000  perplexity 7.4  lr 1.00e-03  2,000 tokens/s\n"
+
+
+def test_pairs_and_several_corpora_add_their_own_numbers(tmp_path: Path) -> None:
+    report = REPORT._replace(next_sentence=NextSentence(0.625, 0.75), tokens_by_run=(700, 300))
+    held_out = HeldOutLoss(1.5, 0.875, (1.25, math.nan))
+    said = _write(tmp_path, [report], corpora=TWO, held_out=held_out)
+    (entry,) = read_log(tmp_path)
+    expected = {
+        "loss": 2.0,
+        "next_sentence_loss": 0.625,
+        "next_sentence_accuracy": 0.75,
+        "tokens_by_corpus": {"news": 700, "books": 300},
+        "held_out_loss": 1.5,
+        "held_out_perplexity": math.exp(1.5),
+        "held_out_next_sentence_accuracy": 0.875,
+        "held_out_by_corpus": {"news": math.exp(1.25), "books": None},
+    }
+    assert expected.items() <= entry.items()
+    assert "perplexity 7.4  next sentence 0.6250  lr" in said
+    assert "update 1: held-out loss 1.5000, perplexity 4.5 (news 3.5), next sentence 87.5% right\n" in said
 
 
 def test_a_loss_that_is_no_number_is_null_and_the_update_marked_as_skipped(tmp_path: Path) -> None:
@@ -67,8 +114,8 @@ def test_a_run_that_begins_again_measures_the_untrained_model_again_and_one_that
     tmp_path: Path,
 ) -> None:
     line = ProgressLine(speaks=True, every_s=0, stream=io.StringIO())
-    with RunLog(tmp_path, line, speaks=True, n_updates=9) as log:
-        log.start(3.0)
+    with RunLog(tmp_path, line, speaks=True, n_updates=9, block_tokens=128, corpora=ONE) as log:
+        log.start(HeldOutLoss(3.0, None, (3.0,)))
         log.update(REPORT)
     truncate_log(tmp_path, 1)
     assert [(entry["update"], entry.get("held_out_loss")) for entry in read_log(tmp_path)] == [(0, 3.0), (1, None)]
@@ -86,7 +133,7 @@ def test_a_log_that_is_damaged_in_the_middle_is_named_by_line(tmp_path: Path) ->
 def test_only_ranks_that_speak_write(tmp_path: Path) -> None:
     stream = io.StringIO()
     line = ProgressLine(speaks=False, every_s=0, stream=stream)
-    with RunLog(tmp_path, line, speaks=False, n_updates=9) as log:
+    with RunLog(tmp_path, line, speaks=False, n_updates=9, block_tokens=128, corpora=ONE) as log:
         log.update(REPORT)
     line.say("hello")
     assert stream.getvalue() == ""
