@@ -18,12 +18,7 @@ LINE, CHARACTER, SAMPLE = 22, 7.4, 34  # px: of the legend, a line's height, the
 MAX_TICKS = 8
 MAX_VALUE = 1e30  # of a point, and of 1 / y: what lies beyond has diverged, and would flatten all the rest
 # Digits of the ticks of a logarithmic axis, from coarse to fine.
-_DIGITS = (
-    (1.0,),
-    (1.0, 3.0),
-    (1.0, 2.0, 5.0),
-    *(tuple(n / 10**k for n in range(10**k, 10 ** (k + 1))) for k in (1, 2)),
-)
+_DIGITS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0))
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -79,30 +74,30 @@ def make_scale(curves: Sequence[Curve]) -> Scale:
     return Scale(max(1.0, *xs) if xs else 1.0, low / room, high * room)
 
 
-def linear_ticks(last: float) -> list[float]:
-    """Round numbers from 0 to `last`, at most MAX_TICKS + 1 of them.
+def linear_ticks(first: float, last: float) -> list[float]:
+    """Multiples of a round number between two, 3 to MAX_TICKS + 1 of them.
 
-    >>> linear_ticks(1_000)
+    >>> linear_ticks(0, 1_000)
     [0.0, 200.0, 400.0, 600.0, 800.0, 1000.0]
     """
-    power = 10.0 ** math.floor(math.log10(last))
-    fitting = (step * power for step in (0.1, 0.2, 0.5, 1.0, 2.0) if last / (step * power) <= MAX_TICKS)
-    step = next(fitting)
-    return [number * step for number in range(int(last / step * (1 + 1e-9)) + 1)]
+    power = 10.0 ** math.floor(math.log10(last - first))
+    step = next(step * power for step in (0.1, 0.2, 0.5, 1.0, 2.0) if (last - first) / (step * power) <= MAX_TICKS)
+    return [number * step for number in range(math.ceil(first / step), math.floor(last / step * (1 + 1e-9)) + 1)]
 
 
 def logarithmic_ticks(low: float, high: float) -> list[float]:
-    """Round numbers between two, as evenly as a logarithm allows.
+    """Round numbers between two, as evenly as a logarithm allows; evenly spaced ones where the range is narrow.
 
     >>> logarithmic_ticks(90, 5_000)
     [100.0, 300.0, 1000.0, 3000.0]
+    >>> logarithmic_ticks(810, 1_010)
+    [850.0, 900.0, 950.0, 1000.0]
     """
     for digits in _DIGITS:
         found = list(_within(low, high, digits))
         if len(found) >= 4:
-            break
-    # The finest give too many where the range is narrow.
-    return found[:: math.ceil(len(found) / MAX_TICKS)]
+            return found[:: math.ceil(len(found) / MAX_TICKS)]
+    return linear_ticks(low, high)
 
 
 def show_number(value: float) -> str:
@@ -130,7 +125,7 @@ def _has_place(point: tuple[float, float]) -> bool:
 
 def _draw_axes(scale: Scale, *, x_label: str, y_label: str) -> Iterator[str]:
     bottom, right = TOP + HEIGHT, LEFT + WIDTH
-    for value in linear_ticks(scale.x_last):
+    for value in linear_ticks(0.0, scale.x_last):
         x = scale.x(value)
         yield f'<path d="M{x:.1f} {TOP}V{bottom}" stroke="#e3e3e3"/>'
         yield _text(x, bottom + 20, show_number(value), anchor="middle")

@@ -307,10 +307,13 @@ def test_whatever_the_curves_are_the_chart_is_well_formed_and_nothing_lies_outsi
 @given(st.floats(1e-3, 1e12), st.floats(1.2, 1e6))
 def test_ticks_are_few_lie_within_and_are_told_apart(low: float, ratio: float) -> None:
     high = low * ratio
-    for found in (logarithmic_ticks(low, high), linear_ticks(high)):
-        assert 2 <= len(found) <= MAX_TICKS + 1
-        assert all(0 <= value <= high * (1 + 1e-9) for value in found)
-    assert all(value >= low for value in logarithmic_ticks(low, high))
+    for first, found in (
+        (low, logarithmic_ticks(low, high)),
+        (low, linear_ticks(low, high)),
+        (0, linear_ticks(0, high)),
+    ):
+        assert 3 <= len(set(found)) == len(found) <= MAX_TICKS + 1
+        assert all(first * (1 - 1e-9) <= value <= high * (1 + 1e-9) for value in found)
 
 
 def test_an_axis_holds_every_point_with_room_around() -> None:
