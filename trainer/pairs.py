@@ -59,8 +59,7 @@ def pack_pairs(items: Items, *, block_tokens: int, single: bool, seed: int, epoc
     b = _Segments(np.where(follows, middle, other.first), np.where(follows, end, other.end))
     lengths = [starts[s.end] - starts[s.first] - _has_end(items, s.end - 1) for s in (a, b)]
     cuts = _share_cut(lengths[0], lengths[1], room=room)
-    bits = _draw(first.size * 2 * _CUT_WORDS, epoch, window, 1 << 40, seed).reshape(2, -1, _CUT_WORDS)
-    fronts = [_count_bits(bits[k], cuts[k]) for k in (0, 1)]
+    fronts = _draw_fronts(cuts, epoch, window, seed)
     return _materialise(items, (a, b), cuts, fronts, lengths, follows, n_lonely)
 
 
@@ -138,6 +137,20 @@ def _share_cut(a: Indices, b: Indices, *, room: int) -> tuple[Indices, Indices]:
     alone = np.minimum(excess, np.abs(a - b))
     rest = excess - alone
     return np.where(a > b, alone, 0) + rest // 2, np.where(a > b, 0, alone) + rest - rest // 2
+
+
+def _draw_fronts(cuts: tuple[Indices, Indices], epoch: int, window: int, seed: int) -> list[Indices]:
+    """How many of the tokens cut from each segment are cut at its front: a fair coin for each."""
+    fronts = []
+    for segment, cut in enumerate(cuts):
+        rows = np.flatnonzero(cut)
+        front = np.zeros_like(cut)
+        start = (1 + segment) << 40  # far from the words of the starts
+        front[rows] = _count_bits(
+            _draw(rows.size * _CUT_WORDS, epoch, window, start, seed).reshape(-1, _CUT_WORDS), cut[rows]
+        )
+        fronts.append(front)
+    return fronts
 
 
 def _count_bits(words: Words, n: Indices) -> Indices:

@@ -1,11 +1,15 @@
 """What was trained on is added up from the log, corpus by corpus, and corpora are told apart by name."""
 
 import json
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
+from trainer.run_folder import read_log
 from trainer.sources import Source, open_runs
 from trainer.tally import Corpus, Seen, count_seen, describe_seen, list_corpora, name_runs
 
@@ -58,3 +62,37 @@ def test_names_are_as_short_as_tells_runs_apart(
     names = name_runs([run._replace(folder=Path(folder)) for folder in folders])
     assert len(set(names)) == len(names)
     assert all(wanted in (None, name) for name, wanted in zip(names, expected, strict=True))
+
+
+def test_training_on_two_corpora_tells_their_tokens_and_their_perplexities_after_a_resumption_too(
+    small_data: Path, random_shards: ModuleType, tmp_path: Path, run_here: Callable[..., Any]
+) -> None:
+    shape = random_shards.Shape(
+        n_tokens=20_000,
+        n_shards=1,
+        held_out_tokens=500,
+        vocabulary_size=500,
+        sentence_tokens=9.0,
+        block_tokens=2_000,
+        seed=1,
+    )
+    other = random_shards.make_run(tmp_path / "other", shape)
+    run = tmp_path / "run"
+    flags = ("--data", small_data, other, "--output", run, "--evaluate-every", 5, "--batch-sequences", 64)
+    for updates in (7, 20):
+        done = run_here(*flags, "--max-updates", updates)
+        assert done.returncode == 0, done.stderr
+    entries: list[Any] = list(read_log(run))
+    assert len(entries) == 20
+    for entry in entries:
+        assert sum(entry["tokens_by_corpus"].values()) == entry["tokens"]
+        assert entry["fill"] == pytest.approx(entry["tokens"] / (64 * 32), abs=1e-4)
+        assert 64 <= entry["documents"] <= 128
+    by_corpus = entries[-1]["held_out_by_corpus"]
+    assert by_corpus.keys() == {"small", "other"}
+    assert min(by_corpus.values()) < entries[-1]["held_out_perplexity"] < max(by_corpus.values())
+    corpora = list_corpora(Source(open_runs([small_data, other]), split="train"))
+    seen = count_seen(run, corpora)
+    assert seen.n_sequences == 20 * 64
+    assert seen.by_corpus[0] / seen.n_tokens == pytest.approx(0.5, abs=0.05)  # an epoch, but for its last batch
+    assert all(line in done.stdout for line in describe_seen(seen, corpora, block_tokens=32))
