@@ -12,6 +12,8 @@ from torch import Tensor
 
 from trainer.masking import MaskedBlocks
 
+_MULTIPLE = 8  # of columns
+
 
 class MaskedBatch(NamedTuple):
     """One forward pass's input; B blocks of T tokens, N of which are predicted."""

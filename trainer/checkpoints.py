@@ -6,6 +6,7 @@
 
 In: model, optimizer and progress. Out: the same, from the last checkpoint that is intact. The rule: files are written
 to a temporary folder, synced, and renamed once; nothing is unpickled; a checkpoint with a wrong byte is never used.
+Tensors are whole in it, however they lay over ranks, so any number of ranks goes on from it.
 """
 
 import hashlib
@@ -21,8 +22,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from trainer.loss_scale import UNSCALED, LossScale
 from trainer.plan import SampleId
 from trainer.run_folder import RunError
+from trainer.sharding import laid_out_like, whole
 
 FORMAT = "shardmill-checkpoint-1"
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
@@ -37,9 +40,19 @@ class Progress(NamedTuple):
     steps: int  # of the optimizer: updates that were not skipped
     place: SampleId  # first sample of the next update
     skipped_in_row: int
+    scaling: LossScale = UNSCALED  # of the next update's loss
 
 
 START = Progress(0, 0, SampleId(0, 0, 0), 0)
+
+
+class Snapshot(NamedTuple):
+    """What a checkpoint is written from, on the processor: training that goes on does not change it."""
+
+    progress: Progress
+    model: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
+    description: Mapping[str, object]  # of the run, for whoever exports it
 
 
 class Checkpoint(NamedTuple):
@@ -65,18 +78,43 @@ def save_checkpoint(
     keep: int,
 ) -> Path:
     """Writes a checkpoint and removes all but the last `keep`; `description` is of the run, for whoever exports it."""
+    return write_snapshot(folder, take_snapshot(model, optimizer, progress, description=description), keep=keep)
+
+
+def take_snapshot(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    *,
+    description: Mapping[str, object],
+    writes: bool = True,
+) -> Snapshot:
+    """Copies weights and moments, 12 bytes a parameter; where they are sharded all ranks call it at once.
+
+    A rank that does not write takes part, but keeps nothing.
+    """
+    weights = {name: _copied(tensor, kept=writes) for name, tensor in model.state_dict().items()}
+    moments = {name: _copied(tensor, kept=writes) for name, tensor in _moments(model, optimizer).items()}
+    return Snapshot(progress, weights, moments, description)
+
+
+def write_snapshot(folder: Path, snapshot: Snapshot, *, keep: int) -> Path:
+    """Writes a checkpoint and removes all but the last `keep`; OSError where the disk does not take it."""
     folder.mkdir(parents=True, exist_ok=True)
     _remove(folder.glob(f"{_TEMPORARY}*"))
-    final = folder / f"{_PREFIX}{progress.update:08d}"
+    final = folder / f"{_PREFIX}{snapshot.progress.update:08d}"
     temporary = folder / f"{_TEMPORARY}{final.name}"
     temporary.mkdir()
-    save_file({name: _plain(tensor) for name, tensor in model.state_dict().items()}, temporary / MODEL)
-    save_file(_moments(model, optimizer), temporary / OPTIMIZER)
+    try:
+        save_file(dict(snapshot.model), temporary / MODEL)
+        save_file(dict(snapshot.optimizer), temporary / OPTIMIZER)
+    except SafetensorError as error:
+        raise OSError(f"{final} cannot be written ({error}); is the disk full?") from error
     state = {
         "format": FORMAT,
-        "progress": progress._asdict(),
+        "progress": snapshot.progress._asdict(),
         "files": {name: _describe(temporary / name) for name in (MODEL, OPTIMIZER)},
-        **description,
+        **snapshot.description,
     }
     body = json.dumps(state, sort_keys=True)
     (temporary / STATE).write_text(f"{_hash(body)} {body}\n")
@@ -132,19 +170,21 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except (OSError, UnicodeDecodeError, SafetensorError) as error:
         raise DamagedCheckpointError(str(error)) from error
     progress = state["progress"]
-    return Checkpoint(path, Progress(**{**progress, "place": SampleId(*progress["place"])}), model, optimizer)
+    named = {"place": SampleId(*progress["place"]), "scaling": LossScale(*progress.get("scaling", UNSCALED))}
+    return Checkpoint(path, Progress(**{**progress, **named}), model, optimizer)
 
 
 def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Puts a checkpoint's tensors into model and optimizer."""
-    model.load_state_dict(checkpoint.model)
+    """Puts a checkpoint's tensors into model and optimizer; of sharded ones each rank takes its part."""
+    shapes = model.state_dict()
+    model.load_state_dict({name: laid_out_like(tensor, shapes[name]) for name, tensor in checkpoint.model.items()})
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     ordered = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
     state = optimizer.state_dict()
     state["state"] = {
         number: {
             "step": torch.tensor(float(checkpoint.progress.steps)),
-            **{moment: checkpoint.optimizer[f"{moment}.{name}"] for moment in _MOMENTS},
+            **{moment: laid_out_like(checkpoint.optimizer[f"{moment}.{name}"], shapes[name]) for moment in _MOMENTS},
         }
         for number, name in enumerate(ordered)
         if checkpoint.progress.steps
@@ -155,15 +195,17 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Opt
 
 def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {
-        f"{moment}.{name}": _plain(optimizer.state[parameter][moment])
+        f"{moment}.{name}": optimizer.state[parameter][moment]
         for name, parameter in model.named_parameters()
         for moment in _MOMENTS
         if parameter in optimizer.state
     }
 
 
-def _plain(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu").contiguous()
+def _copied(tensor: Tensor, *, kept: bool) -> Tensor:
+    """The whole of a tensor, in memory of its own on the processor."""
+    tensor = whole(tensor.detach())
+    return tensor.to("cpu", copy=True, memory_format=torch.contiguous_format) if kept else tensor.new_empty(0)
 
 
 def _describe(path: Path) -> dict[str, object]:

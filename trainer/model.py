@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainer.attention import Visible, attend, find_visible, project
 from trainer.packing import PAD
 from trainer.randomness import Purpose, derive_seed
 from trainer.settings import Settings
@@ -75,24 +76,12 @@ class Attention(nn.Module):
         self.query_key_value = nn.Linear(shape.hidden, 3 * shape.hidden)
         self.output = nn.Linear(shape.hidden, shape.hidden)
 
-    def forward(self, hidden_BTD: Tensor, visible_BHQT: Tensor | None) -> Tensor:
-        """Each token's view of the visible ones; `None` is all of them, which the fastest kernels need.
-
-        In `visible_BHQT`, bool, H and Q may be 1 where they do not matter.
-        """
-        b, t, d = hidden_BTD.shape
-        query_BHTE, key_BHTE, value_BHTE = (
-            self.query_key_value(hidden_BTD).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        )
-        mixed_BHTE = functional.scaled_dot_product_attention(
-            query_BHTE,
-            key_BHTE,
-            value_BHTE,
-            attn_mask=visible_BHQT,
-            dropout_p=self.dropout if self.training else 0.0,
-        )
-        mixed_BTD: Tensor = self.output(mixed_BHTE.transpose(1, 2).reshape(b, t, d))
-        return mixed_BTD
+    def forward(self, hidden_BTD: Tensor, visible: Visible | None) -> Tensor:
+        """Each token's view of the visible ones; `None` is all of them."""
+        dropout = self.dropout if self.training else 0.0
+        mixed_BTD = attend(self.query_key_value(hidden_BTD), visible, heads=self.heads, dropout=dropout)
+        output_BTD: Tensor = self.output(mixed_BTD)
+        return output_BTD
 
 
 class Layer(nn.Module):
@@ -107,8 +96,8 @@ class Layer(nn.Module):
         self.output_norm = nn.LayerNorm(shape.hidden, eps=NORM_EPSILON)
         self.dropout = nn.Dropout(shape.dropout)
 
-    def forward(self, hidden_BTD: Tensor, visible_BHQT: Tensor | None) -> Tensor:
-        hidden_BTD = self.attention_norm(hidden_BTD + self.dropout(self.attention(hidden_BTD, visible_BHQT)))
+    def forward(self, hidden_BTD: Tensor, visible: Visible | None) -> Tensor:
+        hidden_BTD = self.attention_norm(hidden_BTD + self.dropout(self.attention(hidden_BTD, visible)))
         fed_BTD = self.outer(functional.gelu(self.inner(hidden_BTD)))
         output_BTD: Tensor = self.output_norm(hidden_BTD + self.dropout(fed_BTD))
         return output_BTD
@@ -125,6 +114,7 @@ class Encoder(nn.Module):
         self.segments = nn.Embedding(N_SEGMENTS, shape.hidden) if shape.segment_embeddings else None
         self.norm = nn.LayerNorm(shape.hidden, eps=NORM_EPSILON)
         self.dropout = nn.Dropout(shape.dropout)
+        self.head_size = shape.hidden // shape.heads
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
 
     def forward(
@@ -146,24 +136,10 @@ class Encoder(nn.Module):
                 torch.zeros_like(ids_BT) if segments_BT is None else segments_BT
             )
         hidden_BTD: Tensor = self.dropout(self.norm(embedded_BTD))
-        visible_BHQT = find_visible(attention_BT, documents_BT)
+        visible = find_visible(attention_BT, documents_BT, head_size=self.head_size)
         for layer in self.layers:
-            hidden_BTD = layer(hidden_BTD, visible_BHQT)
+            hidden_BTD = layer(hidden_BTD, visible)
         return hidden_BTD
-
-
-def find_visible(attention_BT: Tensor | None, documents_BT: Tensor | None) -> Tensor | None:
-    """Which tokens T each token Q sees, bool [B, 1, Q, T] or where all see the same [B, 1, 1, T]; None is all of them.
-
-    Documents see each other nowhere, not by way of `<s>` either: it belongs to the first document of its block. So a
-    block of one document is as it is without `documents_BT`, and a block of several is as each of them alone.
-    """
-    if documents_BT is None:
-        return None if attention_BT is None else attention_BT[:, None, None, :]
-    if attention_BT is not None:
-        # Padding as a document of its own sees something, if only itself; softmax over nothing is not a number.
-        documents_BT = documents_BT.masked_fill(~attention_BT, -1)
-    return (documents_BT[:, :, None] == documents_BT[:, None, :])[:, None]
 
 
 class Predictions(NamedTuple):
@@ -200,7 +176,7 @@ class MaskedLanguageModel(nn.Module):
         hidden_BTD = self.encoder(ids_BT, attention_BT, segments_BT, documents_BT)
         hidden_ND = hidden_BTD.flatten(0, 1).index_select(0, chosen_N)
         hidden_ND = self.head_norm(functional.gelu(self.head_dense(hidden_ND)))
-        tokens_NV = functional.linear(hidden_ND, self.encoder.tokens.weight, self.head_bias)
+        tokens_NV = project(hidden_ND, self.encoder.tokens.weight, self.head_bias)
         if self.pair_dense is None or self.pair_output is None:
             return Predictions(tokens_NV, None)
         return Predictions(tokens_NV, self.pair_output(torch.tanh(self.pair_dense(hidden_BTD[:, 0]))))

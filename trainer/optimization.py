@@ -13,6 +13,7 @@ from torch.nn import functional
 from trainer.batches import MaskedBatch
 from trainer.model import Predictions
 from trainer.settings import Settings
+from trainer.sharding import total_norm
 
 
 def learning_rate(update: int, settings: Settings) -> float:
@@ -71,7 +72,7 @@ def sum_losses(predictions: Predictions, batch: MaskedBatch) -> Tensor:
 def gradient_norm(parameters: Iterable[nn.Parameter], *, clip_norm: float) -> Tensor:
     """The norm of the whole gradient, which is then scaled down to `clip_norm` where that is above 0."""
     parameters = [parameter for parameter in parameters if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    norm = total_norm([p.grad for p in parameters if p.grad is not None])
     if clip_norm > 0:
         torch.nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
     return norm

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
 _TIMEOUT = timedelta(minutes=30)  # rank 0 may be writing a large checkpoint meanwhile
@@ -74,6 +75,7 @@ def start_ranks(device: str) -> Ranks:
     place = torch.device(kind, int(os.environ.get("LOCAL_RANK", "0"))) if kind == "cuda" else torch.device(kind)
     if place.type == "cuda":
         torch.cuda.set_device(place)
+        torch.set_float32_matmul_precision("high")  # products of float32 by TF32, an order of magnitude faster
     if n_ranks > 1:
         # Counts and signals travel between processors by gloo, gradients between GPUs by nccl.
         distributed.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo", timeout=_TIMEOUT)
@@ -123,17 +125,24 @@ def wrap_model(model: nn.Module, ranks: Ranks) -> nn.Module:
 
 def without_sync(model: nn.Module, *, last: bool) -> AbstractContextManager[None]:
     """Keeps gradients on their rank until the last micro-batch of an update."""
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(last)
     if last or not isinstance(model, DistributedDataParallel):
         return nullcontext()
     return model.no_sync()
 
 
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """What matrix products compute in: bfloat16 where the GPU has it, unless told; float32 on processors."""
+    """What matrix products compute in: bfloat16 where the GPU has it, unless told; float32 on processors.
+
+    ValueError for float16 on a processor.
+    """
     if precision == "auto":
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if fast else torch.float32
-    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+    if precision == "float16" and device.type != "cuda":
+        raise ValueError("--precision float16 needs a GPU; on processors use --precision bfloat16, float32, or auto")
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
 
 
 def computing_in(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:

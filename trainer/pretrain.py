@@ -15,7 +15,10 @@ from typing import NamedTuple
 from bpe.errors import ShardError
 from trainer.checkpoints import Progress
 from trainer.command_line import OneLineParser, add_setting_flags, parse_flags, settings_of_flags
+from trainer.compilation import compile_layers
 from trainer.evaluation import HeldOut, measure_loss
+from trainer.hardware import measure_against
+from trainer.loss_scale import next_scale, scale_for
 from trainer.model import count_parameters, make_model
 from trainer.optimization import make_optimizer
 from trainer.parallel import (
@@ -26,12 +29,12 @@ from trainer.parallel import (
     rank_of_environment,
     start_ranks,
     stop_ranks,
-    wrap_model,
 )
 from trainer.plan import Order, batch_size, masking_rules, packing_rules
+from trainer.profiling import UpdateProfile
 from trainer.progress import ProgressLine
-from trainer.reporting import RunLog, summarise_losses
-from trainer.resumption import RunState, claim_folder, resume_run, save_progress
+from trainer.reporting import HeldOutLoss, RunLog, UpdateReport, summarise_losses
+from trainer.resumption import RunState, claim_folder, open_writer, resume_run, save_progress
 from trainer.run_folder import (
     CHECKPOINTS,
     LOG,
@@ -40,9 +43,11 @@ from trainer.run_folder import (
     describe_run,
 )
 from trainer.settings import Settings, check_batch
+from trainer.sharding import spread_model, weights_in_place
 from trainer.sources import Source, check_shards, find_word_starts, open_runs
 from trainer.streaming import BatchStream, LoaderError, Prefetched, RankBatch
 from trainer.tally import Corpus, count_seen, describe_seen, list_corpora
+from trainer.trackers import open_tracker, require_tracker
 from trainer.updates import Learner, run_update
 
 
@@ -104,6 +109,8 @@ def make_parser() -> OneLineParser:
 def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: str) -> Training:
     """Data, model, optimizer; ValueError where the settings do not go together."""
     ranks = start_ranks(settings.device)
+    dtype = choose_precision(settings.precision, ranks.device)
+    require_tracker(settings.tracker)
     line = ProgressLine(speaks=ranks.speaks, every_s=settings.log_every)
     division = check_batch(settings, n_ranks=ranks.n_ranks)
     runs = open_runs(data)
@@ -113,7 +120,9 @@ def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: st
     claim_folder(run, resume=resume)
     order = Order(Source(runs, split="train"), packing_rules(settings))
     model = make_model(settings, vocabulary_size=description.vocabulary_size).to(ranks.device).train()
-    dtype = choose_precision(settings.precision, ranks.device)
+    if settings.compile:
+        compile_layers(model, ranks.device)
+    averaged = spread_model(model, ranks, sharding=settings.sharding)
     line.say(
         f"{count_parameters(model):,} parameters, {order.source.n_tokens:,} tokens in {len(order.source):,} blocks"
         f"{describe_weights(order.source)}, "
@@ -123,7 +132,7 @@ def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: st
     return Training(
         settings=settings,
         run=run,
-        learner=Learner(settings, ranks, dtype, model, wrap_model(model, ranks), make_optimizer(model, settings)),
+        learner=Learner(settings, ranks, dtype, model, averaged, make_optimizer(model, settings)),
         batches=make_batches(order, description, ranks),
         order=order,
         held_out=HeldOut(runs, settings, vocabulary_size=description.vocabulary_size),
@@ -159,37 +168,37 @@ def train(training: Training) -> int:
     """Updates, from the last checkpoint to the last update."""
     settings, learner, line = training.settings, training.learner, training.line
     progress = saved = resume_run(training.run, learner.model, learner.optimizer)
+    progress = progress._replace(scaling=scale_for(learner.dtype, progress.scaling))
     training.batches.load_state_dict(progress.place._asdict())
     if progress.update >= settings.last_update:
         line.say(f"finished: {progress.update} of {settings.updates} updates are done, --max-updates asks for no more")
         stop_ranks(training.run.ranks)
         return 0
-    log = RunLog(
-        training.run.folder,
-        line,
-        speaks=training.run.ranks.speaks,
-        n_updates=settings.last_update,
-        block_tokens=settings.block_tokens,
-        corpora=training.corpora,
-    )
-    with StopRequest().listening() as stop, log:
+    log = open_log(training, after=progress.update)
+    n_profiled = settings.profile if learner.ranks.speaks else 0
+    profile = UpdateProfile(training.run.folder, updates=n_profiled, device=learner.ranks.device, say=line.say)
+    with StopRequest().listening() as stop, log, open_writer(training.run) as writer, profile:
         if not progress.update and settings.evaluate_every and training.held_out:
-            log.start(measure_loss(learner.model, training.held_out, learner.ranks, dtype=learner.dtype))
+            log.start(measure_held_out(training))
         while progress.update < settings.last_update:
             started = time.monotonic()
             batch = next(training.batches)
-            report = run_update(learner, batch, progress.update + 1, stop=stop, started=started)
+            report = run_update(
+                learner, batch, progress.update + 1, stop=stop, started=started, scaling=progress.scaling
+            )
             if report is None:
                 break
-            progress = advance(progress, batch, applied=report.applied)
+            progress = advance(progress, batch, report)
             held_out = None
             if is_due(progress.update, settings.evaluate_every, settings.last_update) and training.held_out:
-                held_out = measure_loss(learner.model, training.held_out, learner.ranks, dtype=learner.dtype)
+                held_out = measure_held_out(training)
             log.update(report, held_out=held_out)
             refuse_divergence(progress, saved, max_skipped=settings.max_skipped)
+            writer.check()
+            profile.step()
             if is_due(progress.update, settings.checkpoint_every, settings.last_update):
-                saved = save_progress(training.run, learner.model, learner.optimizer, progress, saved)
-        saved = save_progress(training.run, learner.model, learner.optimizer, progress, saved)
+                saved = save_progress(training.run, learner.model, learner.optimizer, progress, saved, writer)
+        saved = save_progress(training.run, learner.model, learner.optimizer, progress, saved, writer)
     training.batches.close()
     stopped = progress.update < settings.last_update
     if training.run.ranks.speaks:
@@ -198,13 +207,36 @@ def train(training: Training) -> int:
     return 128 + stop.signal if stopped and stop else 0
 
 
-def advance(progress: Progress, batch: RankBatch, *, applied: bool) -> Progress:
-    """Progress after one more update."""
+def measure_held_out(training: Training) -> HeldOutLoss:
+    """The loss on the held-out split now."""
+    learner = training.learner
+    with weights_in_place(learner.model):
+        return measure_loss(learner.model, training.held_out, learner.ranks, dtype=learner.dtype)
+
+
+def open_log(training: Training, *, after: int) -> RunLog:
+    """What tells of this run's updates; only rank 0 does."""
+    settings, ranks, folder = training.settings, training.run.ranks, training.run.folder
+    return RunLog(
+        folder,
+        training.line,
+        speaks=ranks.speaks,
+        n_updates=settings.last_update,
+        block_tokens=settings.block_tokens,
+        corpora=training.corpora,
+        efficiency=measure_against(training.learner.model, settings, ranks),
+        tracker=open_tracker(settings.tracker, folder, after=after) if ranks.speaks else None,
+    )
+
+
+def advance(progress: Progress, batch: RankBatch, report: UpdateReport) -> Progress:
+    """Progress after one more update; one that lowers the scale of the loss is no sign of divergence."""
     return Progress(
         update=progress.update + 1,
-        steps=progress.steps + int(applied),
+        steps=progress.steps + int(report.applied),
         place=batch.after,
-        skipped_in_row=0 if applied else progress.skipped_in_row + 1,
+        skipped_in_row=0 if report.applied else progress.skipped_in_row + int(not report.rescaled),
+        scaling=next_scale(progress.scaling, overflowed=not report.applied),
     )
 
 

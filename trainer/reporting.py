@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self, TextIO
 
+from trainer.hardware import UNKNOWN, Efficiency
 from trainer.plan import SampleId
 from trainer.progress import ProgressLine
 from trainer.run_folder import LOG, read_log
 from trainer.shares import DIGEST_BITS
 from trainer.tally import Corpus
+from trainer.trackers import Tracker
 
 _MAX_EXPONENT = 700.0  # e^700 still is a float
 
@@ -43,6 +45,8 @@ class UpdateReport(NamedTuple):
     place: SampleId  # its first sample
     digest: int  # of its global batch
     applied: bool
+    loss_scale: float | None = None  # in float16
+    rescaled: bool = False  # skipped because the scale was too high, and it is lowered now
 
 
 class HeldOutLoss(NamedTuple):
@@ -70,6 +74,8 @@ class RunLog:
         n_updates: int,
         block_tokens: int,
         corpora: Sequence[Corpus],
+        efficiency: Efficiency = UNKNOWN,
+        tracker: Tracker | None = None,
     ) -> None:
         self._path = folder / LOG if speaks else None
         self._stream: TextIO | None = None
@@ -77,6 +83,8 @@ class RunLog:
         self._n_updates = n_updates
         self._block_tokens = block_tokens
         self._names = [corpus.name for corpus in corpora]
+        self._efficiency = efficiency
+        self._tracker = tracker
 
     def __enter__(self) -> Self:
         if self._path is not None:
@@ -86,6 +94,8 @@ class RunLog:
     def __exit__(self, *_: object) -> None:
         if self._stream is not None:
             self._stream.close()
+        if self._tracker is not None:
+            self._tracker.close()
 
     def start(self, held_out: HeldOutLoss) -> None:
         """The loss on the held-out split before the first update: what all that follows is compared with."""
@@ -96,12 +106,14 @@ class RunLog:
         """One update: one line of the log, with the loss on the held-out split where it was measured after it."""
         pairs = report.next_sentence
         speed = report.n_tokens / max(report.seconds, 1e-9)
+        mfu = self._efficiency.mfu(speed)
         self._write(
             update=report.update,
             loss=_finite(report.loss),
             perplexity=_finite(perplexity(report.loss)),
             lr=report.learning_rate,
             tokens_per_s=round(speed, 1),
+            **({} if mfu is None else {"mfu": round(mfu, 4)}),
             gradient_norm=_finite(report.gradient_norm),
             tokens=report.n_tokens,
             masked=report.n_masked,
@@ -110,17 +122,20 @@ class RunLog:
             fill=round(report.n_tokens / (max(1, report.n_sequences) * self._block_tokens), 4),
             place=list(report.place),
             batch=f"{report.digest:0{DIGEST_BITS // 4}x}",
+            **({} if report.loss_scale is None else {"loss_scale": report.loss_scale}),
             **({} if report.applied else {"skipped": True}),
             **({} if pairs is None else _pairs_entry(pairs)),
             **self._by_name("tokens_by_corpus", report.tokens_by_run),
             **({} if held_out is None else self._held_out_entry(held_out)),
         )
         if not report.applied:
-            self._line.say(f"update {report.update}: loss {report.loss}, gradient {report.gradient_norm}; skipped")
+            why = f"; the loss scale {report.loss_scale:g} is halved" if report.rescaled else ""
+            self._line.say(f"update {report.update}: loss {report.loss}, gradient {report.gradient_norm}; skipped{why}")
         self._line.show(
             f"update {report.update}/{self._n_updates}  loss {report.loss:.4f}  perplexity "
             f"{perplexity(report.loss):,.1f}{'' if pairs is None else f'  next sentence {pairs.loss:.4f}'}  "
-            f"lr {report.learning_rate:.2e}  {speed:,.0f} tokens/s",
+            f"lr {report.learning_rate:.2e}  {speed:,.0f} tokens/s"
+            f"{'' if mfu is None else f'  MFU {mfu:.1%}'}",
             always=report.update in (1, self._n_updates),
         )
         if held_out is not None:
@@ -152,6 +167,8 @@ class RunLog:
         if self._stream is not None:
             self._stream.write(json.dumps(entry) + "\n")
             self._stream.flush()
+        if self._tracker is not None:
+            self._tracker.update(entry)
 
 
 def summarise_losses(folder: Path) -> str:

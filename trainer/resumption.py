@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from trainer.checkpoints import START, Progress, load_last, restore, save_checkpoint
+from trainer.checkpoint_writer import CheckpointWriter
+from trainer.checkpoints import START, Progress, load_last, restore, take_snapshot
 from trainer.parallel import Ranks, all_agree
 from trainer.run_folder import (
     CHECKPOINTS,
@@ -24,6 +25,7 @@ from trainer.run_folder import (
     truncate_log,
     write_description,
 )
+from trainer.sharding import is_sharded
 
 
 class RunState(NamedTuple):
@@ -65,18 +67,31 @@ def resume_run(run: RunState, model: nn.Module, optimizer: torch.optim.Optimizer
 
 
 def save_progress(
-    run: RunState, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, saved: Progress
+    run: RunState,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    saved: Progress,
+    writer: CheckpointWriter,
 ) -> Progress:
-    """Writes a checkpoint unless there is nothing new; none in a row of skipped updates, so that the last is good."""
+    """Hands a checkpoint to the writer unless there is nothing new.
+
+    There is none in a row of skipped updates, so that the last is good.
+    """
     if progress.update == saved.update or progress.skipped_in_row:
         return saved
-    if run.ranks.speaks:
-        save_checkpoint(
-            run.folder / CHECKPOINTS,
-            model,
-            optimizer,
-            progress,
-            description=plain_description(run.folder, run.description),
-            keep=run.description.settings.keep_checkpoints,
-        )
+    if run.ranks.speaks or is_sharded(model):
+        writer.wait()  # before the copy, so that memory holds one
+        description = plain_description(run.folder, run.description)
+        snapshot = take_snapshot(model, optimizer, progress, description=description, writes=run.ranks.speaks)
+        if run.ranks.speaks:
+            writer.write(snapshot)
     return progress
+
+
+def open_writer(run: RunState) -> CheckpointWriter:
+    """What writes the run's checkpoints."""
+    settings = run.description.settings
+    return CheckpointWriter(
+        run.folder / CHECKPOINTS, keep=settings.keep_checkpoints, background=settings.async_checkpoints
+    )

@@ -72,13 +72,31 @@ class Settings:
     micro_batch: int = _running(32, "sequences per forward pass and rank")
     max_updates: int = _running(0, "stop after this update of the schedule; 0 runs the whole of it")
     device: str = _running("auto", "where to compute", choices=("auto", "cpu", "cuda"))
-    precision: str = _running("auto", "of matrix products", choices=("auto", "float32", "bfloat16"))
+    precision: str = _running(
+        "auto",
+        "of matrix products; float16 scales the loss, for GPUs without bfloat16",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    sharding: str = _running(
+        "ddp",
+        "weights and Adam's moments on every rank (ddp), or a part of them on each (fsdp); checkpoints are the same",
+        choices=("ddp", "fsdp"),
+    )
+    compile: bool = _running(False, "compile each layer; faster after the minute or so that it takes")
     evaluate_every: int = _running(5_000, "updates between two measurements of held-out perplexity; 0 for none")
     evaluation_sequences: int = _running(2_048, "held-out sequences to measure on")
     checkpoint_every: int = _running(5_000, "updates between two checkpoints")
+    async_checkpoints: bool = _running(
+        True, "write checkpoints beside training, from a copy in memory of 12 bytes a parameter"
+    )
     keep_checkpoints: int = _running(3, "checkpoints to keep")
     log_every: int = _running(10, "seconds between two progress lines where there is no terminal")
     max_skipped: int = _running(10, "updates in a row that may be skipped because loss or gradient is not finite")
+    tracker: str = _running(
+        "none", "curves beside log.jsonl, in RUN/tensorboard or RUN/wandb", choices=("none", "tensorboard", "wandb")
+    )
+    peak_tflops: float = _running(0.0, "what one GPU could do, in TFLOP/s, for MFU; 0 is by the GPU's name")
+    profile: int = _running(0, "updates to profile into RUN/profile, after the first three; 0 for none")
 
     def __post_init__(self) -> None:
         for name, floor in _FLOORS.items():
@@ -148,6 +166,8 @@ _FLOORS = {
     "keep_checkpoints": 1,
     "log_every": 0,
     "max_skipped": 0,
+    "peak_tflops": 0,
+    "profile": 0,
 }
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from trainer.batches import to_device
+from trainer.loss_scale import UNSCALED, LossScale, is_falling, unscale_gradients
 from trainer.model import MaskedLanguageModel
 from trainer.optimization import gradient_norm, learning_rate, set_learning_rate, sum_losses
 from trainer.parallel import Ranks, StopRequest, add_over_ranks, computing_in, sum_over_ranks, without_sync
@@ -37,7 +38,13 @@ class Learner(NamedTuple):
 
 
 def run_update(
-    learner: Learner, batch: RankBatch, update: int, *, stop: StopRequest, started: float
+    learner: Learner,
+    batch: RankBatch,
+    update: int,
+    *,
+    stop: StopRequest,
+    started: float,
+    scaling: LossScale = UNSCALED,
 ) -> UpdateReport | None:
     """One step on one global batch; None, and nothing changed, where some rank was asked to stop."""
     settings, ranks = learner.settings, learner.ranks
@@ -48,9 +55,12 @@ def run_update(
     )
     if stopping:
         return None
-    means = accumulate_gradients(learner, batch, update, n_masked=n_masked, n_sequences=n_sequences, stop=stop)
+    means = accumulate_gradients(
+        learner, batch, update, n_masked=n_masked, n_sequences=n_sequences, stop=stop, scaling=scaling
+    )
     if means is None:
         return None
+    unscale_gradients(learner.model.parameters(), scaling)
     norm = gradient_norm(learner.model.parameters(), clip_norm=settings.clip_norm)
     loss, pair_loss, pair_accuracy, norm_value = torch.cat((add_over_ranks(means, ranks), norm[None])).tolist()
     # All are the same on every rank, so all of them step or all of them skip.
@@ -75,21 +85,31 @@ def run_update(
         place=batch.place,
         digest=digest % (1 << DIGEST_BITS),
         applied=applied,
+        loss_scale=scaling.scale if scaling.changes else None,
+        rescaled=not applied and math.isfinite(loss) and is_falling(scaling),
     )
 
 
 def accumulate_gradients(
-    learner: Learner, batch: RankBatch, update: int, *, n_masked: int, n_sequences: int, stop: StopRequest
+    learner: Learner,
+    batch: RankBatch,
+    update: int,
+    *,
+    n_masked: int,
+    n_sequences: int,
+    stop: StopRequest,
+    scaling: LossScale = UNSCALED,
 ) -> torch.Tensor | None:
     """Gradients of the mean losses over the global batch, of `n_masked` predicted tokens and `n_sequences` pairs.
 
-    This rank's part of these means, float32 [3]: the loss of tokens, that of pairs, and the pairs told right.
+    The gradients, not the losses, are times the scale. This rank's part of these means, float32 [3]: the loss of
+    tokens, that of pairs, and the pairs told right.
     """
     settings, ranks = learner.settings, learner.ranks
     n_pairs = max(1, n_sequences)
     counts = torch.tensor([max(1, n_masked), n_pairs, n_pairs], dtype=torch.float32, device=ranks.device)
     # Gradients are averaged over ranks, but means are over tokens and pairs: each rank's sums count n_ranks times.
-    weights = ranks.n_ranks / counts
+    weights = scaling.scale * ranks.n_ranks / counts
     total = torch.zeros(3, device=ranks.device)
     for step, arrays in enumerate(batch.micro_batches):
         if step and step % LISTEN_EVERY == 0 and sum_over_ranks([int(bool(stop))], ranks)[0]:
