@@ -133,6 +133,11 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"{_PREFIX}*"))
 
 
+def update_of(checkpoint: Path) -> int:
+    """The update after which a checkpoint was written, by its folder's name."""
+    return int(checkpoint.name.removeprefix(_PREFIX))
+
+
 def load_last(folder: Path, *, warn: Callable[[str], None]) -> Checkpoint | None:
     """The last intact checkpoint, None where none was written yet; each damaged one is told to `warn`.
 

@@ -51,6 +51,10 @@ def parse_flags(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> 
 
 def settings_of_flags(namespace: argparse.Namespace) -> Settings:
     """The recipe's settings with those of the flags in their place; ValueError says what is wrong."""
+    return load_settings(namespace.recipe, given_settings(namespace))
+
+
+def given_settings(namespace: argparse.Namespace) -> dict[str, Value]:
+    """The fields whose flags were given."""
     fields = {field.name for field in dataclasses.fields(Settings)}
-    given: dict[str, Value] = {name: value for name, value in vars(namespace).items() if name in fields}
-    return load_settings(namespace.recipe, given)
+    return {name: value for name, value in vars(namespace).items() if name in fields}

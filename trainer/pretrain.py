@@ -33,7 +33,7 @@ from trainer.parallel import (
 from trainer.plan import Order, batch_size, masking_rules, packing_rules
 from trainer.profiling import UpdateProfile
 from trainer.progress import ProgressLine
-from trainer.reporting import RunLog, UpdateReport, summarise_losses
+from trainer.reporting import HeldOutLoss, RunLog, UpdateReport, summarise_losses
 from trainer.resumption import RunState, claim_folder, open_writer, resume_run, save_progress
 from trainer.run_folder import (
     CHECKPOINTS,
@@ -93,7 +93,9 @@ def make_parser() -> OneLineParser:
     """The flags."""
     assert __doc__ is not None
     parser = OneLineParser("pretrain.py", description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--recipe", required=True, help="tiny, roberta-base, roberta-large, or a .toml file")
+    parser.add_argument(
+        "--recipe", required=True, help="tiny, roberta-base, table2/full-sentences ..., or a .toml file"
+    )
     parser.add_argument(
         "--data", required=True, nargs="+", metavar="OUT", help="folders of finished runs of shards, or of mixtures"
     )
@@ -176,6 +178,8 @@ def train(training: Training) -> int:
     n_profiled = settings.profile if learner.ranks.speaks else 0
     profile = UpdateProfile(training.run.folder, updates=n_profiled, device=learner.ranks.device, say=line.say)
     with StopRequest().listening() as stop, log, open_writer(training.run) as writer, profile:
+        if not progress.update and settings.evaluate_every and training.held_out:
+            log.start(measure_held_out(training))
         while progress.update < settings.last_update:
             started = time.monotonic()
             batch = next(training.batches)
@@ -187,8 +191,7 @@ def train(training: Training) -> int:
             progress = advance(progress, batch, report)
             held_out = None
             if is_due(progress.update, settings.evaluate_every, settings.last_update) and training.held_out:
-                with weights_in_place(learner.model):
-                    held_out = measure_loss(learner.model, training.held_out, learner.ranks, dtype=learner.dtype)
+                held_out = measure_held_out(training)
             log.update(report, held_out=held_out)
             refuse_divergence(progress, saved, max_skipped=settings.max_skipped)
             writer.check()
@@ -202,6 +205,13 @@ def train(training: Training) -> int:
         summarise(training, saved, stopped=stopped)
     stop_ranks(training.run.ranks)
     return 128 + stop.signal if stopped and stop else 0
+
+
+def measure_held_out(training: Training) -> HeldOutLoss:
+    """The loss on the held-out split now."""
+    learner = training.learner
+    with weights_in_place(learner.model):
+        return measure_loss(learner.model, training.held_out, learner.ranks, dtype=learner.dtype)
 
 
 def open_log(training: Training, *, after: int) -> RunLog:

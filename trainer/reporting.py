@@ -97,6 +97,11 @@ class RunLog:
         if self._tracker is not None:
             self._tracker.close()
 
+    def start(self, held_out: HeldOutLoss) -> None:
+        """The loss on the held-out split before the first update: what all that follows is compared with."""
+        self._write(update=0, **self._held_out_entry(held_out))
+        self._line.say(f"before training: {self._describe_held_out(held_out)}")
+
     def update(self, report: UpdateReport, *, held_out: HeldOutLoss | None = None) -> None:
         """One update: one line of the log, with the loss on the held-out split where it was measured after it."""
         pairs = report.next_sentence

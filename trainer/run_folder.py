@@ -8,7 +8,8 @@ settings.json holds all that the order of training depends on, and a folder serv
     RUN/log.jsonl       {"update": 50, "loss": ..., "place": [epoch, window, offset], "batch": ...}; pair formats add
                         "next_sentence_loss", several runs of shards "tokens_by_corpus"; where the held-out split was
                         measured after it {..., "held_out_loss": ..., "held_out_perplexity": ...,
-                        "held_out_by_corpus": {...}}
+                        "held_out_by_corpus": {...}}; the first line, {"update": 0, "held_out_loss": ...}, is of the
+                        model that has learnt nothing yet
     RUN/checkpoints/    see trainer.checkpoints
 """
 
@@ -175,8 +176,12 @@ def read_log(folder: Path) -> Iterator[Mapping[str, object]]:
 
 
 def truncate_log(folder: Path, update: int) -> None:
-    """Takes from log.jsonl what came after an update, so that a resumed run logs no update twice."""
-    kept = [entry for entry in read_log(folder) if isinstance(at := entry.get("update"), int) and at <= update]
+    """Takes from log.jsonl what came after an update, so that a resumed run logs no update twice.
+
+    After update 0 is a new beginning, which measures the untrained model again: nothing is kept.
+    """
+    entries = read_log(folder) if update else iter(())
+    kept = [entry for entry in entries if isinstance(at := entry.get("update"), int) and at <= update]
     replace_file(folder / LOG, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
 
 

@@ -1,8 +1,9 @@
 """All that a run is made of, in one frozen dataclass: recipes set its fields, and so do flags.
 
-In: the name of a recipe (a TOML file in `trainer/recipes`, or a path) and the fields given on the command line.
-Out: `Settings`, checked once. The rule: a field is either *training*, and then a run may not be resumed with
-another value of it, or *running*, and then it changes no batch, no mask, no schedule.
+In: the name of a recipe (a TOML file in `trainer/recipes`, or a path) and the fields given on the command line; a
+recipe may start from another, `base = "table2/full-sentences"`, and state only what differs. Out: `Settings`, checked
+once. The rule: a field is either *training*, and then a run may not be resumed with another value of it, or *running*,
+and then it changes no batch, no mask, no schedule.
 """
 
 import dataclasses
@@ -173,23 +174,57 @@ _FLOORS = {
 def load_settings(recipe: str, overrides: Mapping[str, Value]) -> Settings:
     """The settings of a recipe with some fields overridden; ValueError names what is wrong and the nearest name."""
     path = find_recipe(recipe)
-    try:
-        with path.open("rb") as stream:
-            fields = tomllib.load(stream)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path.name}: {error}") from error
-    return make_settings({**fields, **overrides}, where=path.name)
+    return make_settings({**_read_recipe(path, ()), **overrides}, where=recipe_name(path))
 
 
 def make_settings(values: Mapping[str, object], *, where: str) -> Settings:
     """Settings of these fields, each of the type that it is declared with."""
+    return Settings(**_check_fields(values, where=where))
+
+
+def _check_fields(values: Mapping[str, object], *, where: str) -> dict[str, Any]:
+    """The same fields, whole numbers as real ones where those are declared; ValueError names what is none."""
     types = get_type_hints(Settings)
     for name, value in values.items():
         if name not in types:
             raise ValueError(f"{where}: there is no field {name!r}{nearest(name, types)}")
         if type(value) is not types[name] and not (types[name] is float and type(value) is int):
             raise ValueError(f"{where}: {name} is {value!r}; it must be of type {types[name].__name__}")
-    return Settings(**{name: types[name](value) for name, value in values.items()})
+    return {name: types[name](value) for name, value in values.items()}
+
+
+def _read_recipe(path: Path, derived: tuple[Path, ...]) -> dict[str, Any]:
+    """The fields of a recipe over those of the one that its `base` names; `derived` are the recipes that led here."""
+    where = recipe_name(path)
+    if path in derived:
+        chain = " -> ".join(map(recipe_name, (*derived[derived.index(path) :], path)))
+        raise ValueError(f"{where}: base leads back to where it came from ({chain}); take it out of one of them")
+    try:
+        fields = tomllib.loads(path.read_bytes().decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{where}: {error}") from error
+    base = fields.pop("base", None)
+    own = _check_fields(fields, where=where)
+    if base is None:
+        return own
+    if not isinstance(base, str):
+        raise ValueError(f"{where}: base is {base!r}; it must be the name of a recipe")
+    try:
+        # A path is seen from the recipe that names it, so that a folder of recipes may be moved.
+        below = find_recipe(str(path.parent / base) if base.endswith(".toml") else base).resolve()
+    except ValueError as error:
+        raise ValueError(f"{where}: base: {error}") from error
+    return {**_read_recipe(below, (*derived, path)), **own}
+
+
+def known_recipes() -> dict[str, Path]:
+    """The recipes that come with the project, by name: `table2/full-sentences`."""
+    return {path.relative_to(RECIPES).with_suffix("").as_posix(): path for path in sorted(RECIPES.rglob("*.toml"))}
+
+
+def recipe_name(path: Path) -> str:
+    """What errors call a recipe: its path among the project's own, else its file's name."""
+    return path.relative_to(RECIPES).as_posix() if path.is_relative_to(RECIPES) else path.name
 
 
 def find_recipe(recipe: str) -> Path:
@@ -197,8 +232,8 @@ def find_recipe(recipe: str) -> Path:
     if recipe.endswith(".toml"):
         if not Path(recipe).is_file():
             raise ValueError(f"no recipe at {recipe}")
-        return Path(recipe)
-    known = {path.relative_to(RECIPES).with_suffix("").as_posix(): path for path in sorted(RECIPES.rglob("*.toml"))}
+        return Path(recipe).resolve()
+    known = known_recipes()
     if recipe not in known:
         raise ValueError(f"there is no recipe {recipe!r}{nearest(recipe, known)}; known: {', '.join(known)}")
     return known[recipe]

@@ -62,11 +62,13 @@ def test_the_loss_falls_and_the_log_holds_each_update_once(finished: Path) -> No
     assert [update for update, *_ in _updates(finished)] == list(range(1, 41))
     assert losses[0] == pytest.approx(6.2, abs=0.2)  # ln 500
     assert sum(losses[-5:]) / 5 < losses[0] - 0.4
-    entry = _log(finished)[0]
+    untrained, entry = _log(finished)[:2]
+    assert untrained.keys() == {"update", "held_out_loss", "held_out_perplexity"}
     assert {"update", "loss", "perplexity", "lr", "tokens_per_s", "place", "batch"} <= entry.keys()
     held_out = [(e["update"], e["held_out_loss"]) for e in _log(finished) if "held_out_loss" in e]
-    assert [update for update, _ in held_out] == [20, 40]
-    assert held_out[1][1] < held_out[0][1] < losses[0]
+    assert [update for update, _ in held_out] == [0, 20, 40]
+    assert held_out[0][1] == pytest.approx(losses[0], abs=0.1)
+    assert held_out[2][1] < held_out[1][1] < held_out[0][1]
 
 
 def test_the_folder_of_a_run_says_which_samples_an_update_read(finished: Path) -> None:

@@ -110,6 +110,20 @@ def test_truncating_the_log_takes_later_updates_and_a_torn_last_line(tmp_path: P
     assert first_sample_of(tmp_path, 7) == (2, SampleId(0, 1, 2))
 
 
+def test_a_run_that_begins_again_measures_the_untrained_model_again_and_one_that_goes_on_keeps_it(
+    tmp_path: Path,
+) -> None:
+    line = ProgressLine(speaks=True, every_s=0, stream=io.StringIO())
+    with RunLog(tmp_path, line, speaks=True, n_updates=9, block_tokens=128, corpora=ONE) as log:
+        log.start(HeldOutLoss(3.0, None, (3.0,)))
+        log.update(REPORT)
+    truncate_log(tmp_path, 1)
+    assert [(entry["update"], entry.get("held_out_loss")) for entry in read_log(tmp_path)] == [(0, 3.0), (1, None)]
+    assert first_sample_of(tmp_path, 7) == (1, SampleId(0, 1, 2))
+    truncate_log(tmp_path, 0)
+    assert not list(read_log(tmp_path))
+
+
 def test_a_log_that_is_damaged_in_the_middle_is_named_by_line(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text('{"update": 1}\nnonsense\n{"update": 3}\n')
     with pytest.raises(RunError, match=r"log\.jsonl:2: not JSON"):

@@ -34,9 +34,9 @@ def test_a_run_that_goes_on_sharded_whole_and_sharded_again_is_as_one_that_was_w
         out, err = process.communicate(timeout=200)
         assert process.returncode == 0, out + err
     logs = [[json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] for run in (whole, mixed)]
-    assert [len(log) for log in logs] == [10, 10]
+    assert [len(log) for log in logs] == [11, 11]  # that of the untrained model first
     for ours, theirs in zip(*logs, strict=True):
-        assert ours["batch"] == theirs["batch"]
+        assert ours.get("batch") == theirs.get("batch")
         # The sequences of a held-out micro-batch are divided otherwise, and so is how often each rank computes.
         assert ours.keys() == theirs.keys()
         for key in ours.keys() & {"loss", "gradient_norm", "held_out_loss"}:

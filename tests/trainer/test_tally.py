@@ -82,7 +82,9 @@ def test_training_on_two_corpora_tells_their_tokens_and_their_perplexities_after
     for updates in (7, 20):
         done = run_here(*flags, "--max-updates", updates)
         assert done.returncode == 0, done.stderr
-    entries: list[Any] = list(read_log(run))
+    logged: list[Any] = list(read_log(run))
+    untrained, *entries = logged
+    assert untrained["held_out_by_corpus"].keys() == {"small", "other"}
     assert len(entries) == 20
     for entry in entries:
         assert sum(entry["tokens_by_corpus"].values()) == entry["tokens"]

@@ -179,7 +179,8 @@ def test_pairs_train_and_the_log_tells_both_losses(
     flags = ("--input-format", input_format, "--segment-embeddings", "--max-updates", 30, "--evaluate-every", 30)
     done = run_here("--data", small_data, "--output", tmp_path / "run", *flags)
     assert done.returncode == 0, done.stderr
-    entries = list(read_log(tmp_path / "run"))
+    untrained, *entries = read_log(tmp_path / "run")
+    assert 0 <= float(str(untrained["held_out_next_sentence_accuracy"])) <= 1
     assert all(0.3 < float(str(entry["next_sentence_loss"])) < 1.5 for entry in entries)
     assert all(0 <= float(str(entry["next_sentence_accuracy"])) <= 1 for entry in entries)
     losses = [float(str(entry["loss"])) for entry in entries]
