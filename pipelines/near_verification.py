@@ -222,7 +222,7 @@ def smallest_hashes(edges: NDArray[Any]) -> NDArray[Any]:
 
 
 def read_texts(path: str, wanted: NDArray[np.uint64]) -> Iterator[tuple[NDArray[Any], list[bytes]]]:
-    """(PLACEs, texts in UTF-8) of the documents of a file whose ids begin so; ids are sorted. Groups with none are not read."""
+    """(PLACEs, texts in UTF-8) of the documents of a file whose ids begin so; ids are sorted."""
     with open_read(path) as stream:
         file = pq.ParquetFile(stream, page_checksum_verification=True)
         has_reason = "reason" in file.schema_arrow.names
