@@ -46,6 +46,7 @@ DROPPED = 1  # mark of an earlier run's document that was dropped: it keeps its 
 _NO_TIME = (1 << 48) - 1  # unknown is last
 _MARKS = np.uint64(15)
 _EPOCH_SHIFT = np.uint64(52)
+_USUAL_MARKS = "--T::Z"  # of 2016-09-26T21:18:09Z, every third from the first
 _NOT_DIGIT = re.compile(r"\D+")
 
 
@@ -57,7 +58,11 @@ def make_order(epoch: int, fetched_at: str, *, marks: int = 0) -> int:
     >>> make_order(0, "") < make_order(1, "2016")
     True
     """
-    digits = _NOT_DIGIT.sub("", fetched_at)[:14]
+    digits = ""
+    if fetched_at[4::3] == _USUAL_MARKS:  # cut up at a quarter of the cost
+        digits = fetched_at[:4] + "".join([fetched_at[place : place + 2] for place in (5, 8, 11, 14, 17)])
+    if not digits.isdecimal():
+        digits = _NOT_DIGIT.sub("", fetched_at)[:14]
     time = int(digits.ljust(14, "0")) if digits else _NO_TIME
     return epoch << 52 | time << 4 | marks
 

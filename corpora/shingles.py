@@ -58,21 +58,21 @@ def describe_hashing() -> dict[str, object]:
     return {"shingle_version": SHINGLE_VERSION, "unicode": unicodedata.unidata_version}
 
 
-def hash_words(texts: Sequence[str]) -> HashedRuns:
-    """One hash for each word of each text, in reading order.
+def hash_words(texts: Sequence[str] | Sequence[bytes]) -> HashedRuns:
+    """One hash for each word of each text, in reading order; texts may come in UTF-8.
 
     >>> one, other = hash_words(["Don't STOP me now", "don t stop me, now!"]), hash_words(["now"])
     >>> one.starts.tolist(), bool((one.of(0) == one.of(1)).all()), bool(one.hashes[4] == other.hashes[0])
     ([0, 5, 10], True, True)
     """
     joined, borders = _normalise(texts)
-    buffer = np.frombuffer(joined, np.uint8)
+    pairs = np.frombuffer(joined, "<u2", len(joined) // 2)
     is_word = np.frombuffer(joined.translate(_WORD_TABLE), np.bool_)
     changes = np.flatnonzero(is_word[1:] != is_word[:-1]) + 1
     begins, ends = changes[::2].copy(), changes[1::2].copy()  # there is a space at either end
     hashes = np.empty(begins.size, np.uint64)
     for first, last in _chunks(begins, ends):
-        hashes[first:last] = _hash_chunk(buffer, begins[first:last], ends[first:last])
+        hashes[first:last] = _hash_chunk(pairs, begins[first:last], ends[first:last])
     return HashedRuns(hashes, np.searchsorted(begins, borders).astype(np.int64))
 
 
@@ -145,14 +145,14 @@ def splitmix64(seed: int, n: int) -> U64:
     return mix64(counter + np.uint64(seed % (1 << 64)))
 
 
-def _normalise(texts: Sequence[str]) -> tuple[bytes, NDArray[np.int64]]:
+def _normalise(texts: Sequence[str] | Sequence[bytes]) -> tuple[bytes, NDArray[np.int64]]:
     """All texts in UTF-8 with a space before, between and after them, and where each one's space stands.
 
     ASCII stays as it is (the table of bytes folds its case). Each run of other characters, with the letter before it
     that an accent may belong to, becomes folded letters and spaces. Runs are found in bytes: to find them in strings
     takes ten times as long.
     """
-    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+    encoded = [text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass") for text in texts]
     joined = b" " + b" ".join(encoded) + b" "
     borders = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum(np.fromiter((len(one) + 1 for one in encoded), np.int64, len(encoded)), out=borders[1:])
@@ -208,7 +208,8 @@ def _powers(base: int, n: int) -> U64:
 _IS_WORD = np.array([byte in _WORD_BYTES or chr(byte).lower() != chr(byte) for byte in range(0x80)] + [True] * 0x80)
 _WORD_TABLE = bytes(_IS_WORD)
 _BYTE_VALUES = _byte_values()
-_POWERS = _powers(_BASE, 2 * _CHUNK_BYTES)
+_PAIR_VALUES = (_BYTE_VALUES + (_BYTE_VALUES * np.uint64(_BASE))[:, None]).ravel()  # the first byte is the low one
+_POWERS = _powers(_BASE * _BASE % (1 << 64), _CHUNK_BYTES)
 _INVERSE_POWERS = _powers(_BASE_INVERSE, 2 * _CHUNK_BYTES)
 
 
@@ -222,18 +223,20 @@ def _chunks(begins: NDArray[np.int64], ends: NDArray[np.int64]) -> Iterator[tupl
         first = last
 
 
-def _hash_chunk(buffer: NDArray[np.uint8], begins: NDArray[np.int64], ends: NDArray[np.int64]) -> U64:
+def _hash_chunk(pairs: NDArray[np.uint16], begins: NDArray[np.int64], ends: NDArray[np.int64]) -> U64:
     """mix64 of the sum of value(byte i) * base^i over each word, from one running sum over all of them."""
-    first, n_bytes = begins[0], int(ends[-1] - begins[0])
-    fits = n_bytes <= _POWERS.size
-    powers = _POWERS[:n_bytes] if fits else _powers(_BASE, n_bytes)
-    inverses = _INVERSE_POWERS if fits else _powers(_BASE_INVERSE, n_bytes)
-    sums = np.empty(n_bytes + 1, np.uint64)
+    # Bytes are summed up in pairs. Half a pair may belong to what is beside a word: that is a space, of value 0.
+    first, last = begins[0] >> 1, (ends[-1] + 1) >> 1
+    n_pairs = int(last - first)
+    fits = n_pairs <= _POWERS.size
+    powers = _POWERS[:n_pairs] if fits else _powers(_BASE * _BASE % (1 << 64), n_pairs)
+    inverses = _INVERSE_POWERS if fits else _powers(_BASE_INVERSE, 2 * n_pairs)
+    sums = np.empty(n_pairs + 1, np.uint64)
     sums[0] = 0
-    values = _BYTE_VALUES.take(buffer[first : ends[-1]].astype(np.intp))  # twice as fast as an index of bytes
+    values = _PAIR_VALUES.take(pairs[first:last].astype(np.intp))  # twice as fast as an index of two bytes
     values *= powers
     np.cumsum(values, out=sums[1:])
-    return mix64((sums[ends - first] - sums[begins - first]) * inverses[begins - first])
+    return mix64((sums[((ends + 1) >> 1) - first] - sums[(begins >> 1) - first]) * inverses[begins - 2 * first])
 
 
 def _fold(hashes: U64, n: int) -> U64:

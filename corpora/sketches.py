@@ -6,6 +6,8 @@ long text, where MinHash takes a pass for each value; it is never worse, also wh
 What is computed here lies in the state of runs: no value may change under one `SKETCH_VERSION`.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,18 +31,18 @@ def make_sketches(grams: HashedRuns, n_values: int) -> U32:
     n_texts = grams.starts.size - 1
     sketches = np.full((n_texts, n_values), _EMPTY, np.uint32)
     sizes = np.diff(grams.starts)
-    open_texts = np.flatnonzero(sizes > 0)
-    elements, owners = grams.hashes, np.repeat(np.arange(n_texts), sizes)
+    open_texts = np.flatnonzero(sizes)
+    elements, sizes = grams.hashes, sizes[open_texts]
+    begins = np.repeat(open_texts * n_values, sizes)  # of the sketch that an element belongs to
     for turn in range(2 * n_values):
         if open_texts.size == 0:
             break
-        if turn:
-            is_open = np.zeros(n_texts, np.bool_)
-            is_open[open_texts] = True
-            chosen = is_open[owners]
-            elements, owners = elements[chosen], owners[chosen]
-        _fill(sketches, elements, owners, turn=turn, open_texts=open_texts)
-        open_texts = open_texts[(sketches[open_texts] == _EMPTY).any(axis=1)]
+        _fill(sketches, elements, begins, turn=turn)
+        is_open = (sketches[open_texts] == _EMPTY).any(axis=1)
+        if not is_open.all():
+            chosen = np.repeat(is_open, sizes)
+            elements, begins = elements[chosen], begins[chosen]
+            open_texts, sizes = open_texts[is_open], sizes[is_open]
     return sketches
 
 
@@ -55,23 +57,25 @@ def make_keys(sketches: U32, *, rows: int, bands: int) -> U64:
     return mix64(keys)
 
 
-def _fill(sketches: U32, elements: U64, owners: NDArray[np.int64], *, turn: int, open_texts: NDArray[np.int64]) -> None:
-    """One round: the smallest hash of each bin, taken over where the bin is empty."""
-    n_values = sketches.shape[1]
+def _fill(sketches: U32, elements: U64, begins: NDArray[np.int64], *, turn: int) -> None:
+    """One round: each bin that is empty takes the smallest hash that falls into it."""
+    n_values, values = sketches.shape[1], sketches.reshape(-1)
     # The elements are well mixed already, so the first round, which is the last for most, needs no hash of its own.
-    hashed = mix64(elements + splitmix64(3, turn)[-1]) if turn else elements
-    values = np.minimum(hashed.astype(np.uint32), _EMPTY - np.uint32(1))  # the low half
-    row_begins = np.zeros(sketches.shape[0], np.int64)
-    row_begins[open_texts] = np.arange(open_texts.size) * n_values
-    places = row_begins[owners]
+    hashed = mix64(elements + _turn_constant(turn)) if turn else elements
     if turn < n_values:
         bins = hashed >> np.uint64(32)
         bins *= np.uint64(n_values)
         bins >>= np.uint64(32)
-        places += bins.view(np.int64)
+        places = bins.view(np.int64)
+        places += begins
     else:
-        places += turn - n_values  # the paper's second half: every element to one bin, in turn
-    found = np.full(open_texts.size * n_values, _EMPTY, np.uint32)
-    np.minimum.at(found, places, values)
-    before = sketches[open_texts]
-    sketches[open_texts] = np.where(before == _EMPTY, found.reshape(before.shape), before)
+        places = begins + (turn - n_values)  # the paper's second half: every element to one bin, in turn
+    if turn:
+        is_free = np.flatnonzero(values[places] == _EMPTY)
+        places, hashed = places[is_free], hashed[is_free]
+    np.minimum.at(values, places, np.minimum(hashed.astype(np.uint32), _EMPTY - np.uint32(1)))  # the low half
+
+
+@lru_cache(maxsize=4_096)
+def _turn_constant(turn: int) -> np.uint64:
+    return np.uint64(splitmix64(3, turn)[-1])

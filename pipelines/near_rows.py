@@ -83,14 +83,14 @@ class MakeRows(beam.DoFn):
 
     def _add(self, batch: pa.Table) -> KeyTable:
         """Rows of a batch of documents, and of the copies planted among them."""
-        rules, texts = self.rules, batch["text"].to_pylist()
+        rules, texts = self.rules, batch["text"].cast(pa.large_binary()).to_pylist()
         ids = _id_bytes(batch["document_id"])
         high = _places(ids)["id"]
         words = hash_words(texts)
         grams = hash_ngrams(words, rules.shingle_words, short_texts=True)
         keys = keys_of(grams, rules)
         orders = np.array([make_order(self.epoch, moment) for moment in batch["fetched_at"].to_pylist()], np.uint64)
-        lengths = np.fromiter((len(text) for text in texts), np.int64, len(texts))
+        lengths = pc.utf8_length(batch["text"]).to_numpy()
         has_words = np.diff(grams.starts) > 0
         self._add_rows(keys[has_words], orders[has_words], lengths[has_words], high[has_words])
         canaries = plant_canaries(words, high, n=rules.shingle_words, threshold=rules.exact_threshold)

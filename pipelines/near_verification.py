@@ -103,7 +103,7 @@ class ReadShingles(beam.DoFn):
         yield from (windowed(element) for element in self._take())
         yield windowed(beam.pvalue.TaggedOutput(TALLY, ("documents_read_again", self.n_read)))
 
-    def _add(self, ids: NDArray[Any], texts: list[str], routes: NDArray[Any]) -> None:
+    def _add(self, ids: NDArray[Any], texts: list[bytes], routes: NDArray[Any]) -> None:
         grams = hash_ngrams(hash_words(texts), self.rules.shingle_words, short_texts=True)
         begins = np.searchsorted(routes["id"], ids["id"]).tolist()
         ends = np.searchsorted(routes["id"], ids["id"], side="right").tolist()
@@ -174,7 +174,7 @@ class ReadSampledTexts(beam.DoFn):
         if wanted.size:
             rank, path = element[1]
             for ids, texts in read_texts(path, wanted):
-                yield from ((one, (rank, text)) for one, text in zip(ids["id"].tolist(), texts, strict=True))
+                yield from ((one, (rank, text.decode())) for one, text in zip(ids["id"].tolist(), texts, strict=True))
 
 
 class CheckSample(beam.DoFn):
@@ -221,8 +221,8 @@ def smallest_hashes(edges: NDArray[Any]) -> NDArray[Any]:
     return edges[np.lexsort((edges["b"]["id"], edges["a"]["id"], hashes))[:SAMPLED_PAIRS]]
 
 
-def read_texts(path: str, wanted: NDArray[np.uint64]) -> Iterator[tuple[NDArray[Any], list[str]]]:
-    """(PLACEs, texts) of the documents of a file whose ids begin so; ids are sorted. Groups with none are not read."""
+def read_texts(path: str, wanted: NDArray[np.uint64]) -> Iterator[tuple[NDArray[Any], list[bytes]]]:
+    """(PLACEs, texts in UTF-8) of the documents of a file whose ids begin so; ids are sorted."""
     with open_read(path) as stream:
         file = pq.ParquetFile(stream, page_checksum_verification=True)
         has_reason = "reason" in file.schema_arrow.names
@@ -239,7 +239,7 @@ def read_texts(path: str, wanted: NDArray[np.uint64]) -> Iterator[tuple[NDArray[
             if has_reason:
                 is_kept = np.array([not reason for reason in table["reason"].to_pylist()], np.bool_)
                 table, rows = table.filter(pa.array(is_kept)), rows[is_kept]
-            texts = table["text"]
+            texts = table["text"].cast(pa.large_binary())
             for start in range(0, rows.size, _TEXT_BATCH):
                 yield places[rows[start : start + _TEXT_BATCH]], texts.slice(start, _TEXT_BATCH).to_pylist()
 

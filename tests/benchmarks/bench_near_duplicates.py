@@ -1,11 +1,12 @@
 """Recall, speed and memory of near-deduplication: ours against datatrove's MinHash, on the same documents.
 
-Type: python tests/benchmarks/bench_near_duplicates.py [--documents 10000 100000] [--peer-python PYTHON]
+Type: python tests/benchmarks/bench_near_duplicates.py [--documents 10000 100000] [--sentences 11]
 
-Documents are real sentences with planted pairs of known similarity (planted_pairs.py). Ours is `RemoveNearDuplicates`
-over work files on the local runner, one worker, at 0.5:0.99; the start of the runner is counted too. The peer is all
-four stages of datatrove's MinHash as its authors set it (14 buckets of 8 hashes), reading and writing its own JSON
-lines; the extra `bench` installs what it needs, and --peer-python names another interpreter that has it.
+Documents are real sentences with planted pairs of known similarity (planted_pairs.py); 11 sentences are about 1.2 kB,
+the size that the floor is stated for, 28 are 3 kB. Ours is `RemoveNearDuplicates` over work files on the local runner,
+one worker, at 0.5:0.99; the start of the runner is counted too. The peer is all four stages of datatrove's MinHash as
+its authors set it (14 buckets of 8 hashes), reading and writing its own JSON lines, on at most 20,000 documents; the
+extra `bench` installs what it needs, and --peer-python names another interpreter that has it.
 A planted pair counts as found when at least one of the two is gone. Processor seconds are what counts; on a busy
 machine they too are inflated.
 
@@ -23,13 +24,21 @@ import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOOR = 6_000  # documents per processor second
 BINS = (0.5, 0.55, 0.7, 1.01)
 PER_FILE = 2_000
 PEER_DOCUMENTS = 20_000  # at most; minutes at some 100 documents a second
+
+
+class Made(NamedTuple):
+    """The documents of one comparison."""
+
+    n_documents: int
+    n_bytes: int  # of their texts
+    truth: dict[str, list[list[int]]]  # the planted pairs, by name of the range that their similarity is in
 
 
 def main() -> None:
@@ -40,28 +49,30 @@ def main() -> None:
     failed = False
     for n_documents in options.documents:
         with tempfile.TemporaryDirectory() as folder:
-            failed |= compare(Path(folder), n_documents, options.peer_python)
+            failed |= compare(Path(folder), n_documents, options.sentences, options.peer_python)
     sys.exit(failed)
 
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--documents", type=int, nargs="+", default=[10_000, 100_000], help="sizes (10000 100000)")
+    parser.add_argument("--sentences", type=int, default=11, help="of a document on average, at least 4 (11)")
     parser.add_argument("--peer-python", default=sys.executable, help="an interpreter that has datatrove (this one)")
     parser.add_argument("--side", choices=("ours", "peer"), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def compare(folder: Path, n_documents: int, peer_python: str) -> bool:
-    """Both sides on documents of one size; prints a line each, and says whether ours fell short."""
-    truth = write_documents(folder, n_documents)
+def compare(folder: Path, n_documents: int, mean_sentences: int, peer_python: str) -> bool:
+    """Both sides on so many documents; prints a line each, and says whether ours fell short."""
+    made = write_documents(folder, n_documents, mean_sentences)
     print(
-        f"{n_documents:,} documents; pairs by J: " + ", ".join(f"{name} {len(truth[name])}" for name in sorted(truth))
+        f"{n_documents:,} documents of {made.n_bytes / n_documents / 1e3:.2f} kB; pairs by J: "
+        + ", ".join(f"{name} {len(pairs)}" for name, pairs in sorted(made.truth.items()))
     )
     ours = run_side("ours", folder, sys.executable)
     assert ours is not None
-    shortfall = report("ours", ours, truth, n_documents)
+    shortfall = report("ours", ours, made)
     accepted = [pair for pair in ours["pairs"] if pair[2] <= 0.5]
     print(f"{'':<10}accepted {len(ours['pairs'])} pairs, {len(accepted)} of them with J <= .5; report {ours['report']}")
     if n_documents > PEER_DOCUMENTS:
@@ -71,31 +82,34 @@ def compare(folder: Path, n_documents: int, peer_python: str) -> bool:
     if peer is None:
         print(f"datatrove skipped: {peer_python} cannot import it; name one that can with --peer-python")
     else:
-        report("datatrove", peer, truth, n_documents)
+        report("datatrove", peer, made)
     return shortfall or bool(accepted)
 
 
-def report(name: str, found: dict[str, Any], truth: dict[str, list[list[int]]], n_documents: int) -> bool:
+def report(name: str, found: dict[str, Any], made: Made) -> bool:
     gone = set(found["gone"])
     recall = {
-        label: sum(bool(gone & set(pair)) for pair in pairs) / len(pairs) for label, pairs in truth.items() if pairs
+        label: sum(bool(gone & set(pair)) for pair in pairs) / len(pairs)
+        for label, pairs in made.truth.items()
+        if pairs
     }
-    speed = n_documents / found["cpu_s"]
+    speed = made.n_documents / found["cpu_s"]
     print(
-        f"{name:<10}{speed:>8,.0f} documents/cpu s, {found['wall_s']:.1f} s by the clock,"
-        f" {found['peak_kb'] / n_documents:.2f} kB/document above {found['base_kb'] / 1e3:.0f} MB,"
+        f"{name:<10}{speed:>8,.0f} documents/cpu s, {made.n_bytes / found['cpu_s'] / 1e6:.1f} MB/cpu s,"
+        f" {found['wall_s']:.1f} s by the clock,"
+        f" {found['peak_kb'] / made.n_documents:.2f} kB/document above {found['base_kb'] / 1e3:.0f} MB,"
         f" {len(gone):,} dropped; recall " + ", ".join(f"{label} {recall[label]:.4f}" for label in sorted(recall))
     )
-    few = 3 * (0.01 * 0.99 / max(len(truth.get(".50-.55", [])), 1)) ** 0.5  # what chance takes from so few pairs
+    few = 3 * (0.01 * 0.99 / max(len(made.truth.get(".50-.55", [])), 1)) ** 0.5  # what chance takes from so few pairs
     return (
         recall.get(".50-.55", 1) < 0.99 - few
         or recall.get(".70-1.0", 1) < 1
-        or (n_documents >= 100_000 and speed < FLOOR)
+        or (made.n_documents >= 100_000 and speed < FLOOR)
     )
 
 
-def write_documents(folder: Path, n_documents: int) -> dict[str, list[list[int]]]:
-    """Work files for ours, JSON lines for the peer; the planted pairs by their similarity."""
+def write_documents(folder: Path, n_documents: int, mean_sentences: int) -> Made:
+    """Work files for ours, JSON lines for the peer."""
     from planted_pairs import load_sentences, make_documents
 
     from corpora.documents import Document
@@ -109,7 +123,7 @@ def write_documents(folder: Path, n_documents: int) -> dict[str, list[list[int]]
         sys.exit(0)
     for name in ("work", "lines", "state"):
         (folder / name).mkdir()
-    made = list(make_documents(load_sentences(data), n_documents, seed=1))
+    made = list(make_documents(load_sentences(data), n_documents, seed=1, mean_sentences=mean_sentences))
     sets: list[Any] = []
     for start in range(0, n_documents, PER_FILE):
         chunk = made[start : start + PER_FILE]
@@ -136,7 +150,7 @@ def write_documents(folder: Path, n_documents: int) -> dict[str, list[list[int]]
                     truth[f"{low:.2f}-{min(high, 1):.2f}".replace("0.", ".").replace("1.00", "1.0")].append(
                         [k, one.copy_of]
                     )
-    return dict(truth)
+    return Made(n_documents, sum(len(one.text.encode()) for one in made), dict(truth))
 
 
 def run_side(side: str, folder: Path, python: str) -> dict[str, Any] | None:

@@ -193,18 +193,18 @@ def stay_on_one_core() -> float:
 def run_ours(archive: Path, output: Path, _peer_settings: str) -> None:
     started = stay_on_one_core()
     from corpora.ccnews import VARIANTS
-    from corpora.warc import ReadLimits
     from pipelines.extract_stage import extract_split
     from pipelines.inputs import InputFile
     from pipelines.sandbox import Sandbox
+    from pipelines.settings import InputKind
     from pipelines.splits import split_input
 
     splits = split_input(InputFile(archive.name, str(archive), archive.stat().st_size), limit_bytes=None)
-    with Sandbox(settings=VARIANTS["default"].processing) as sandbox:
+    kind = InputKind(settings=VARIANTS["default"].processing)
+    with Sandbox(kind.process, settings=kind.settings) as sandbox:
         ready, cpu_before_s = time.monotonic(), processor_seconds()
         books = [
-            extract_split(split, str(output / split.work_name), sandbox=sandbox, limits=ReadLimits()).books
-            for split in splits
+            extract_split(split, str(output / split.work_name), kind=kind, sandbox=sandbox).books for split in splits
         ]
         pages, kept = sum(one.read for one in books), sum(one.kept for one in books)
         finish(pages, kept, started=started, ready=ready, cpu_before_s=cpu_before_s)
