@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from trainer.model import MaskedLanguageModel
+from trainer.optimization import SumLosses, sum_losses
 
 
 def compile_layers(model: MaskedLanguageModel, device: torch.device) -> None:
@@ -24,6 +25,14 @@ def compile_layers(model: MaskedLanguageModel, device: torch.device) -> None:
     for layer in model.encoder.layers:
         assert isinstance(layer, nn.Module)
         layer.compile()
+
+
+def compile_losses(device: torch.device) -> SumLosses:
+    """The losses, compiled on GPUs: there logits are read and written once, not once for each step of a softmax."""
+    if device.type != "cuda":
+        return sum_losses
+    compiled: SumLosses = torch.compile(sum_losses)
+    return compiled
 
 
 def require_compiler(device: torch.device) -> None:

@@ -4,7 +4,7 @@ In: a model and settings. Out: an optimizer, and the rate of any update. The rul
 adds them up divides once: by all predicted tokens, or all pairs, of a global batch.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +54,9 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 def summed_loss(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
     """Cross-entropy in nats, summed over the predicted tokens, in float32 whatever the logits are in."""
     return functional.cross_entropy(logits_NV.float(), targets_N, reduction="sum")
+
+
+SumLosses = Callable[[Predictions, MaskedBatch], Tensor]
 
 
 def sum_losses(predictions: Predictions, batch: MaskedBatch) -> Tensor:

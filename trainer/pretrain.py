@@ -15,12 +15,12 @@ from typing import NamedTuple
 from bpe.errors import ShardError
 from trainer.checkpoints import Progress
 from trainer.command_line import OneLineParser, add_setting_flags, parse_flags, settings_of_flags
-from trainer.compilation import compile_layers
+from trainer.compilation import compile_layers, compile_losses
 from trainer.evaluation import HeldOut, measure_loss
 from trainer.hardware import measure_against
 from trainer.loss_scale import next_scale, scale_for
 from trainer.model import count_parameters, make_model
-from trainer.optimization import make_optimizer
+from trainer.optimization import make_optimizer, sum_losses
 from trainer.parallel import (
     RankError,
     Ranks,
@@ -120,8 +120,10 @@ def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: st
     claim_folder(run, resume=resume)
     order = Order(Source(runs, split="train"), packing_rules(settings))
     model = make_model(settings, vocabulary_size=description.vocabulary_size).to(ranks.device).train()
+    losses = sum_losses
     if settings.compile:
         compile_layers(model, ranks.device)
+        losses = compile_losses(ranks.device)
     averaged = spread_model(model, ranks, sharding=settings.sharding)
     line.say(
         f"{count_parameters(model):,} parameters, {order.source.n_tokens:,} tokens in {len(order.source):,} blocks"
@@ -132,7 +134,7 @@ def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: st
     return Training(
         settings=settings,
         run=run,
-        learner=Learner(settings, ranks, dtype, model, averaged, make_optimizer(model, settings)),
+        learner=Learner(settings, ranks, dtype, model, averaged, make_optimizer(model, settings), losses),
         batches=make_batches(order, description, ranks),
         order=order,
         held_out=HeldOut(runs, settings, vocabulary_size=description.vocabulary_size),

@@ -15,7 +15,7 @@ from torch import nn
 from trainer.batches import to_device
 from trainer.loss_scale import UNSCALED, LossScale, is_falling, unscale_gradients
 from trainer.model import MaskedLanguageModel
-from trainer.optimization import gradient_norm, learning_rate, set_learning_rate, sum_losses
+from trainer.optimization import SumLosses, gradient_norm, learning_rate, set_learning_rate, sum_losses
 from trainer.parallel import Ranks, StopRequest, add_over_ranks, computing_in, sum_over_ranks, without_sync
 from trainer.randomness import Purpose, derive_seed
 from trainer.reporting import NextSentence, UpdateReport
@@ -35,6 +35,7 @@ class Learner(NamedTuple):
     model: MaskedLanguageModel
     averaged: nn.Module  # the same model, its gradients averaged over ranks
     optimizer: torch.optim.AdamW
+    sum_losses: SumLosses = sum_losses  # or the same, compiled
 
 
 def run_update(
@@ -123,7 +124,7 @@ def accumulate_gradients(
                 predictions = learner.averaged(
                     inputs.input_ids, inputs.attention, inputs.chosen, inputs.segments, inputs.documents
                 )
-                losses = sum_losses(predictions, inputs)
+                losses = learner.sum_losses(predictions, inputs)
             torch.autograd.backward((losses * weights).sum())
         total += losses.detach()
     return total / counts

@@ -35,11 +35,11 @@ except ImportError:
 import torch  # noqa: E402 - after the path is set
 from random_shards import Shape, make_run  # noqa: E402
 
-from trainer.compilation import compile_layers  # noqa: E402
+from trainer.compilation import compile_layers, compile_losses  # noqa: E402
 from trainer.hardware import measure_against  # noqa: E402
 from trainer.loss_scale import UNSCALED, next_scale, scale_for  # noqa: E402
 from trainer.model import count_parameters, make_model  # noqa: E402
-from trainer.optimization import make_optimizer  # noqa: E402
+from trainer.optimization import make_optimizer, sum_losses  # noqa: E402
 from trainer.parallel import StopRequest, choose_precision, start_ranks, stop_ranks  # noqa: E402
 from trainer.plan import BatchSize, Order, masking_rules, packing_rules  # noqa: E402
 from trainer.profiling import WARM_UP, UpdateProfile  # noqa: E402
@@ -75,10 +75,12 @@ def main() -> int:
         )
         model = make_model(settings, vocabulary_size=shape.vocabulary_size).to(ranks.device).train()
         dtype = choose_precision(settings.precision, ranks.device)
+        losses = sum_losses
         if settings.compile:
             compile_layers(model, ranks.device)
+            losses = compile_losses(ranks.device)
         averaged = spread_model(model, ranks, sharding=settings.sharding)
-        learner = Learner(settings, ranks, dtype, model, averaged, make_optimizer(model, settings))
+        learner = Learner(settings, ranks, dtype, model, averaged, make_optimizer(model, settings), losses)
         speed, loss = measure(learner, batches, warm_up=flags.warm_up, updates=flags.updates)
         if settings.profile:
             run_profiled(learner, batches, flags.output, speaks=ranks.speaks)
