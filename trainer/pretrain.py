@@ -20,7 +20,7 @@ from trainer.evaluation import HeldOut, measure_loss
 from trainer.hardware import measure_against
 from trainer.loss_scale import next_scale, scale_for
 from trainer.model import count_parameters, make_model
-from trainer.optimization import make_optimizer, sum_losses
+from trainer.optimization import SumLosses, make_optimizer, sum_losses
 from trainer.parallel import (
     RankError,
     Ranks,
@@ -120,7 +120,7 @@ def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: st
     claim_folder(run, resume=resume)
     order = Order(Source(runs, split="train"), packing_rules(settings))
     model = make_model(settings, vocabulary_size=description.vocabulary_size).to(ranks.device).train()
-    losses = sum_losses
+    losses: SumLosses = sum_losses
     if settings.compile:
         compile_layers(model, ranks.device)
         losses = compile_losses(ranks.device)

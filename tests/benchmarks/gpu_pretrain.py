@@ -39,7 +39,7 @@ from trainer.compilation import compile_layers, compile_losses  # noqa: E402
 from trainer.hardware import measure_against  # noqa: E402
 from trainer.loss_scale import UNSCALED, next_scale, scale_for  # noqa: E402
 from trainer.model import count_parameters, make_model  # noqa: E402
-from trainer.optimization import make_optimizer, sum_losses  # noqa: E402
+from trainer.optimization import SumLosses, make_optimizer, sum_losses  # noqa: E402
 from trainer.parallel import StopRequest, choose_precision, start_ranks, stop_ranks  # noqa: E402
 from trainer.plan import BatchSize, Order, masking_rules, packing_rules  # noqa: E402
 from trainer.profiling import WARM_UP, UpdateProfile  # noqa: E402
@@ -75,7 +75,7 @@ def main() -> int:
         )
         model = make_model(settings, vocabulary_size=shape.vocabulary_size).to(ranks.device).train()
         dtype = choose_precision(settings.precision, ranks.device)
-        losses = sum_losses
+        losses: SumLosses = sum_losses
         if settings.compile:
             compile_layers(model, ranks.device)
             losses = compile_losses(ranks.device)

@@ -13,8 +13,8 @@ TABLES = {
     "table2": ("doc-sentences", "full-sentences", "segment-pair", "sentence-pair"),
     "table3": ("256", "2k", "8k"),
 }
-BASE = {"layers": 12, "hidden": 768, "heads": 12, "feed_forward": 3072}
-LARGE = {"layers": 24, "hidden": 1024, "heads": 16, "feed_forward": 4096}
+BASE: dict[str, Value] = {"layers": 12, "hidden": 768, "heads": 12, "feed_forward": 3072}
+LARGE: dict[str, Value] = {"layers": 24, "hidden": 1024, "heads": 16, "feed_forward": 4096}
 # arXiv 1907.11692: batch, updates, peak learning rate of Tables 3 and 9, of section 2.4 for Tables 1 and 2, updates of
 # Table 4; warm-up only where it is published.
 PUBLISHED: dict[str, dict[str, Value]] = {
