@@ -36,14 +36,12 @@ def main() -> int:
     speeds = []
     with tempfile.TemporaryDirectory() as folder:
         for name, data in _data(flags.data, Path(folder)):
-            result = {"data": name, **measure(data)}
+            result = measure(data)
             speeds.append(result["all"])
             if flags.json:
-                print(json.dumps(result))
+                print(json.dumps({"data": name, **result}))
             else:
-                print(
-                    f"{name}: " + "  ".join(f"{part} {speed:.1f}" for part, speed in result.items() if part != "data")
-                )
+                print(f"{name}: " + "  ".join(f"{part} {speed:.1f}" for part, speed in result.items()))
     print(f"reading + packing + masking: {min(speeds):.1f} M tokens/s/core, floor {FLOOR}")
     return 0 if min(speeds) >= FLOOR else 1
 
@@ -62,6 +60,8 @@ def measure(data: Path) -> dict[str, float]:
     n_tokens = Source(runs, split="train").n_tokens
     order = Order(Source(runs, split="train"), PackingRules())
 
+    n_masked, seconds_masking = 0, 0.0
+
     def pack() -> None:
         for window in range(order.n_windows(0)):
             order.window(1, window)
@@ -79,7 +79,6 @@ def measure(data: Path) -> dict[str, float]:
                 seconds_masking += time.process_time() - started
                 n_masked += int(blocks.n_tokens.sum())
 
-    n_masked, seconds_masking = 0, 0.0
     speeds = {
         "all": stream_speed(order, masking, n_tokens),
         "reading": n_tokens / _time(lambda: [order.source.read(k) for k in range(len(order.source))]) / 1e6,
