@@ -47,13 +47,15 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+	$(BIN)/mypy tests/benchmarks/*.py
 
 tests: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: setup
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[$(EXTRAS),bench]' -c deploy/constraints.txt
-	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+	failed=; for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || failed="$$failed $$file"; done; \
+	test -z "$$failed" || { echo "below a floor, or failed:$$failed"; exit 1; }
 
 clean:
 	rm -rf $(QUICKSTART) build dist *.egg-info

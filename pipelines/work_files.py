@@ -117,4 +117,4 @@ def read_groups(path: str, columns: list[str] | None = None) -> Iterator[pa.Tabl
     with open_read(path) as stream:
         file = pq.ParquetFile(stream, page_checksum_verification=True)
         for group in range(file.num_row_groups):
-            yield file.read_row_group(group, columns=columns)
+            yield file.read_row_group(group, columns=columns, use_threads=False)  # workers are what runs side by side

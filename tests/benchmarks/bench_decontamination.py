@@ -120,7 +120,7 @@ def enlarge(sets: EvaluationSets) -> EvaluationSets:
 
 def make_table(texts: list[str]) -> pa.Table:
     blank = {field.name: "" for field in DOCUMENT_SCHEMA if field.type in (pa.string(), pa.large_string())}
-    rest = {"authors": [], "score": None, "gaps": 0, "contamination": [], "language": "en"}
+    rest: dict[str, object] = {"authors": [], "score": None, "gaps": 0, "contamination": [], "language": "en"}
     rows = [
         {**blank, **rest, "document_id": number.to_bytes(16, "big"), "offset": number, "text": text}
         for number, text in enumerate(texts)

@@ -220,7 +220,7 @@ def run_datatrove(archive: Path, output: Path, peer_settings: str) -> None:
     from datatrove.pipeline.readers import WarcReader
     from datatrove.pipeline.writers import JsonlWriter
 
-    class EnglishFilter(BaseFilter):
+    class EnglishFilter(BaseFilter):  # type: ignore[misc]  # datatrove has no types
         name = "English by pycld2"
 
         def filter(self, doc: Document) -> bool | tuple[bool, str]:
@@ -228,7 +228,7 @@ def run_datatrove(archive: Path, output: Path, peer_settings: str) -> None:
                 _reliable, _bytes, found = pycld2.detect(doc.text)
             except pycld2.error:
                 return False, "undetectable"
-            return found[0][1] == "en"
+            return bool(found[0][1] == "en")
 
     steps = [
         WarcReader(str(archive.parent), glob_pattern=archive.name),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bpe.layout import DEFAULT_BLOCK_TOKENS
 from bpe.manifest import (
@@ -59,21 +60,21 @@ def make_documents(rng: np.random.Generator, shape: Shape, n_tokens: int) -> lis
     """Random documents of about this many tokens together."""
     lengths = rng.geometric(1 / shape.sentence_tokens, size=1 + int(2 * n_tokens / shape.sentence_tokens))
     lengths = np.minimum(lengths, 60_000)
-    lengths = lengths[: 1 + np.searchsorted(np.cumsum(lengths), n_tokens)].astype(np.uint16)
-    ids = _draw_ids(rng, int(lengths.sum(dtype=np.int64)), shape.vocabulary_size)
-    counts = rng.geometric(1 / shape.document_sentences, size=lengths.size)
-    ends = np.minimum(np.cumsum(counts), lengths.size)
-    ends = ends[: 1 + np.searchsorted(ends, lengths.size)]
-    token_ends = np.cumsum(lengths, dtype=np.int64)[ends - 1]
+    sentences = lengths[: 1 + int(np.searchsorted(np.cumsum(lengths), n_tokens))].astype(np.uint16)
+    ids = _draw_ids(rng, int(sentences.sum(dtype=np.int64)), shape.vocabulary_size)
+    counts = rng.geometric(1 / shape.document_sentences, size=sentences.size)
+    ends = np.minimum(np.cumsum(counts), sentences.size)
+    ends = ends[: 1 + int(np.searchsorted(ends, sentences.size))]
+    token_ends = np.cumsum(sentences, dtype=np.int64)[ends - 1]
     return [
-        TokenizedDocument(k.to_bytes(16, "big"), ids[a:b], lengths[c:d])
+        TokenizedDocument(k.to_bytes(16, "big"), ids[a:b], sentences[c:d])
         for k, (a, b, c, d) in enumerate(
             zip(np.append(0, token_ends[:-1]), token_ends, np.append(0, ends[:-1]), ends, strict=True)
         )
     ]
 
 
-def _draw_ids(rng: np.random.Generator, n: int, vocabulary_size: int) -> np.ndarray:
+def _draw_ids(rng: np.random.Generator, n: int, vocabulary_size: int) -> NDArray[np.uint16]:
     n_ordinary = vocabulary_size - 5
     ranks = np.minimum(np.exp(rng.random(n) * np.log(n_ordinary)).astype(np.int64), n_ordinary - 1)  # density 1 / rank
     places = np.arange(n)
@@ -81,7 +82,7 @@ def _draw_ids(rng: np.random.Generator, n: int, vocabulary_size: int) -> np.ndar
     for distance in range(1, 1 + int((places - drawn).max())):
         following = np.flatnonzero(places - drawn == distance)
         ranks[following] = (ranks[following - 1] * 7 + 1) % n_ordinary
-    return (4 + ranks).astype(np.uint16)
+    return np.asarray(4 + ranks, np.uint16)
 
 
 def _make_shard(folder: Path, name: str, split: str, documents: list[TokenizedDocument], shape: Shape) -> ShardEntry:

@@ -1,6 +1,7 @@
 """Rules derive what they say, pairs are judged exactly, components are components, and the keeper is the keeper."""
 
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -92,6 +93,15 @@ def test_a_pair_is_judged_as_fractions_judge_it(common, rest, threshold):
 def test_common_values_are_counted(one, other, both):
     arrays = [np.array(sorted(values | both), np.uint32) for values in (one, other)]
     assert count_common(*arrays) == len((one | both) & (other | both))
+
+
+@settings(deadline=None)
+@given(st.sets(st.integers(0, 3_000), max_size=20))
+def test_common_values_of_a_small_and_a_large_set_are_counted(few):
+    many = np.arange(1, 2_000, dtype=np.uint32)
+    small = np.array(sorted(few), np.uint32)
+    n_common = sum(1 <= value < 2_000 for value in few)
+    assert count_common(small, many) == count_common(many, small) == n_common
 
 
 @settings(deadline=None)
@@ -189,6 +199,23 @@ def rows_of(*rows: tuple[int, int, int, int]) -> np.ndarray:
 
 def pairs_of(pairs: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(pairs["a"]["id"].tolist(), pairs["b"]["id"].tolist(), strict=True))
+
+
+_MOMENTS = st.datetimes().map(lambda moment: moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+@settings(deadline=None)
+@given(st.one_of(_MOMENTS, st.text("0123456789-:TZ x٣", max_size=24), st.text("09-:TZ", min_size=20, max_size=22)))
+def test_the_order_of_a_moment_is_its_first_fourteen_digits(moment):
+    digits = "".join(re.findall(r"\d", moment))[:14]
+    time = int(digits.ljust(14, "0")) if digits else (1 << 48) - 1
+    assert make_order(3, moment) == 3 << 52 | time << 4
+
+
+@pytest.mark.parametrize("moment", ["٢٠١٦-09-26T21:18:09Z", "2016- 9-26T21:18:09Z", "2016-09-26T21:18:09Z34", ""])
+def test_moments_that_only_look_usual_are_read_digit_by_digit(moment):
+    digits = "".join(re.findall(r"\d", moment))[:14]
+    assert make_order(0, moment) >> 4 == (int(digits.ljust(14, "0")) if digits else (1 << 48) - 1)
 
 
 def test_each_document_is_paired_with_the_first_few_of_its_bucket():

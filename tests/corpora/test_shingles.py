@@ -99,6 +99,20 @@ def test_texts_that_read_the_same_have_the_same_words(one, other):
     assert hash_words([one]).hashes.tolist() == hash_words([other]).hashes.tolist()
 
 
+@settings(deadline=None)
+@given(st.lists(st.text("aB9_ .é’İ日", max_size=40), max_size=5))
+def test_a_text_may_come_in_utf_8(texts):
+    words, same = hash_words(texts), hash_words([text.encode() for text in texts])
+    assert words.starts.tolist() == same.starts.tolist()
+    assert words.hashes.tolist() == same.hashes.tolist()
+
+
+@given(st.lists(st.text("abcdefgh", min_size=1, max_size=6), min_size=1, max_size=9), st.integers(0, 3))
+def test_the_place_of_a_word_does_not_change_its_hash(words, n_spaces):
+    moved = hash_words([" " * n_spaces + "  ".join(words)]).hashes.tolist()
+    assert moved == [hash_words([word]).hashes[0] for word in words]
+
+
 def test_a_word_longer_than_a_chunk_is_hashed_as_one():
     text = "a " + "xyé" * 60_000 + " b"
     assert hash_words([text]).hashes.tolist() == [slow_hash_by_horner(word) for word in slow_words(text)]
