@@ -114,12 +114,11 @@ def loss_gap(batch: RankBatch, *, vocabulary_size: int) -> float:
     inputs = to_device(masked, CPU)
     labels = torch.from_numpy(np.where(masked.labels == IGNORE, -100, masked.labels.astype(np.int64)))
     labels = labels[:, : inputs.input_ids.shape[1]]
-    output: Any = ours.eval()(inputs.input_ids, inputs.attention, inputs.chosen)
-    logits = output[0] if isinstance(output, tuple) else output
-    our_loss = summed_loss(logits, inputs.targets) / len(inputs.targets)
+    predictions = ours.eval()(inputs.input_ids, inputs.attention, inputs.chosen)
+    our_loss = summed_loss(predictions.tokens_NV, inputs.targets) / len(inputs.targets)
     attention = None if inputs.attention is None else inputs.attention.long()
     their_loss = theirs.eval()(input_ids=inputs.input_ids, attention_mask=attention, labels=labels).loss
-    return abs(our_loss.item() - their_loss.item())
+    return float(abs(our_loss.item() - their_loss.item()))
 
 
 def unmask(batch: RankBatch) -> list[dict[str, list[int]]]:
