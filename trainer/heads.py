@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer.model import Encoder, Shape
+from trainer.packing import EOS
 from trainer.tasks import Outputs
 
 
@@ -40,8 +41,16 @@ class FinetunedModel(nn.Module):
 
     def forward(self, ids_RT: Tensor, attention_RT: Tensor | None) -> Outputs:
         """The head's outputs, in float32 whatever the matrix products are computed in."""
-        outputs: Outputs = self.head(self.encoder(ids_RT, attention_RT), attention_RT)
+        segments_RT = None if self.encoder.segments is None else find_segments(ids_RT)
+        outputs: Outputs = self.head(self.encoder(ids_RT, attention_RT, segments_RT), attention_RT)
         return tuple(output.float() for output in outputs)
+
+
+def find_segments(ids_RT: Tensor) -> Tensor:
+    """0 for tokens of the first segment, 1 after the first `</s></s>`, int64, as pair formats are pretrained."""
+    is_border_RT = (ids_RT[:, 1:] == EOS) & (ids_RT[:, :-1] == EOS)
+    seen_RT = torch.cumsum(functional.pad(is_border_RT, (2, 0))[:, :-1], dim=1)  # from the column after the border on
+    return (seen_RT > 0).long()
 
 
 def classification_loss(logits_BC: Tensor, classes_B: Tensor) -> Tensor:

@@ -68,3 +68,8 @@ def test_batches_by_length_hold_each_feature_once(sizes: list[int], batch: int) 
     assert sorted(number for numbers in batches for number in numbers) == list(range(len(sizes)))
     assert max(map(len, batches)) <= batch
     assert [sizes[number] for numbers in batches for number in numbers] == sorted(sizes, reverse=True)
+
+
+def test_segments_begin_after_the_two_separators_as_in_pretraining() -> None:
+    rows = torch.tensor([[0, 5, 6, 2, 2, 7, 8, 2, 1], [0, 5, 2, 2, 9, 2, 1, 1, 1], [0, 5, 6, 7, 8, 9, 2, 1, 1]])
+    assert [row.tolist().index(1) if row.any() else None for row in find_segments(rows)] == [5, 4, None]
