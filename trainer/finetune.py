@@ -40,6 +40,7 @@ from trainer.parallel import (
     StopRequest,
     all_agree,
     choose_precision,
+    leave_process,
     rank_of_environment,
     start_ranks,
     stop_ranks,
@@ -229,4 +230,4 @@ def report(prepared: Prepared, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave_process(main())

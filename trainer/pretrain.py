@@ -26,6 +26,7 @@ from trainer.parallel import (
     Ranks,
     StopRequest,
     choose_precision,
+    leave_process,
     rank_of_environment,
     start_ranks,
     stop_ranks,
@@ -277,4 +278,4 @@ def summarise(training: Training, saved: Progress, *, stopped: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave_process(main())

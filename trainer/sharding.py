@@ -57,16 +57,7 @@ def is_sharded(model: nn.Module) -> bool:
 
 def whole(tensor: Tensor) -> Tensor:
     """A tensor's parts gathered from all ranks, which all call this at once; another tensor as it is."""
-    if not isinstance(tensor, DTensor):
-        return tensor
-    # `full_tensor()` leaves work behind that now and then aborts a process which ends (gloo, torch 2.15).
-    part, n_rows = tensor.to_local(), tensor.shape[0]
-    longest = -(-n_rows // tensor.device_mesh.size())
-    sent = part.new_zeros((longest, *tensor.shape[1:]))
-    sent[: len(part)] = part
-    gathered = part.new_empty((longest * tensor.device_mesh.size(), *tensor.shape[1:]))
-    distributed.all_gather_into_tensor(gathered, sent, group=tensor.device_mesh.get_group())
-    return gathered[:n_rows]
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def total_norm(gradients: list[Tensor]) -> Tensor:

@@ -40,7 +40,7 @@ from trainer.hardware import measure_against  # noqa: E402
 from trainer.loss_scale import UNSCALED, next_scale, scale_for  # noqa: E402
 from trainer.model import count_parameters, make_model  # noqa: E402
 from trainer.optimization import SumLosses, make_optimizer, sum_losses  # noqa: E402
-from trainer.parallel import StopRequest, choose_precision, start_ranks, stop_ranks  # noqa: E402
+from trainer.parallel import StopRequest, choose_precision, leave_process, start_ranks, stop_ranks  # noqa: E402
 from trainer.plan import BatchSize, Order, masking_rules, packing_rules  # noqa: E402
 from trainer.profiling import WARM_UP, UpdateProfile  # noqa: E402
 from trainer.settings import Settings, load_settings  # noqa: E402
@@ -169,4 +169,4 @@ def report(learner: Learner, speed: float, loss: float) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "2")
-    sys.exit(main())
+    leave_process(main())

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpe.vocabulary import BOS, EOS, PAD
+from trainer.heads import find_segments
 from trainer.inputs import batches_by_length, collate, join_ids, share_tokens
 from trainer.tasks import Features, Ids
 

@@ -37,8 +37,8 @@ def test_a_run_that_goes_on_sharded_whole_and_sharded_again_is_as_one_that_was_w
     assert [len(log) for log in logs] == [11, 11]  # that of the untrained model first
     for ours, theirs in zip(*logs, strict=True):
         assert ours.get("batch") == theirs.get("batch")
-        # A run that stops at update 4 or 7 measures there too, one that goes through does not.
-        assert ours["update"] in (4, 7) or ours.keys() == theirs.keys()
+        # A run that stops measures there too, whatever the update's number, so the mixed one was measured more often.
+        assert ours.keys() <= theirs.keys()
         for key in ours.keys() & {"loss", "gradient_norm", "held_out_loss"}:
             assert ours[key] == pytest.approx(theirs[key], abs=1e-4), key
     for file in ("model.safetensors", "optimizer.safetensors"):
