@@ -19,7 +19,7 @@ from bpe.errors import ShardError
 from bpe.mixture import FILE_NAME, Mixture, MixtureSource, MixtureVocabulary, dump_mixture
 from trainer.masking import MaskingRules
 from trainer.mixing import Part, count_blocks, draw_blocks
-from trainer.plan import Order, PackingRules, SampleId, SampleRun
+from trainer.plan import BatchSize, Order, PackingRules, SampleId, SampleRun
 from trainer.run_folder import open_order
 from trainer.sources import Source, open_runs
 from trainer.streaming import BatchStream
@@ -156,7 +156,7 @@ def test_held_out_data_are_read_once_whatever_the_weights(mix: Path, two_runs: t
 def test_batches_of_a_mixture_go_on_bit_for_bit_wherever_a_run_was_stopped(mix: Path) -> None:
     def start() -> BatchStream:
         masking = MaskingRules(vocabulary_size=500, seed=1)
-        return BatchStream(order_of(mix), masking, batch_sequences=24, micro_batch=24, rank=0, n_ranks=1)
+        return BatchStream(order_of(mix), masking, batch=BatchSize(24), micro_batch=24, rank=0, n_ranks=1)
 
     stream = start()
     n_batches = 3 * stream.order.epoch_samples(0) // 24
