@@ -12,8 +12,6 @@ from torch import Tensor
 
 from trainer.masking import MaskedBlocks
 
-_MULTIPLE = 8  # of columns
-
 
 class MaskedBatch(NamedTuple):
     """One forward pass's input; B blocks of T tokens, N of which are predicted."""
