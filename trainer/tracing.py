@@ -37,7 +37,9 @@ def sample_documents(order: Order, sample: SampleId) -> list[DocumentPiece]:
     )
     is_text = n_tokens > 0
     document, source, n_tokens = document[is_text], source[is_text], n_tokens[is_text]
-    starts = np.flatnonzero(np.diff(document, prepend=-1))
+    # Where pairs were cut, a document goes on somewhere else.
+    goes_on = (document[1:] == document[:-1]) & (source[1:] == source[:-1] + n_tokens[:-1])
+    starts = np.flatnonzero(np.append(True, ~goes_on)[: document.size])
     totals = np.add.reduceat(n_tokens, starts) if starts.size else n_tokens
     return [
         _name_piece(order, sample, int(document[start]), int(source[start]), int(total))

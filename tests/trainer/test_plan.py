@@ -1,6 +1,7 @@
 """The order of training: every sample once per epoch, batches that know nothing of ranks, names that lead back."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +12,7 @@ from bpe.errors import ShardError
 from bpe.shards import block_documents
 from trainer.packing import EOS
 from trainer.plan import BatchSize, Order, PackingRules, SampleId, SampleRun, sample_ids, samples_of_update, slice_runs
+from trainer.settings import FORMATS
 from trainer.sources import Source, open_runs
 from trainer.tracing import sample_documents
 
@@ -95,9 +97,12 @@ def test_the_samples_of_an_update_are_found_from_the_start_or_from_a_known_updat
         place = after
 
 
-def test_a_sample_leads_back_to_its_documents(order: Order, small_data: Path) -> None:
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_sample_leads_back_to_its_documents(order: Order, small_data: Path, name: str) -> None:
+    order = Order(order.source, replace(order.rules, input_format=name))
     run = order.source.runs[0]
-    for sample in (SampleId(0, 0, 3), SampleId(0, order.n_windows(0) - 1, 0), SampleId(1, 1, 11)):
+    samples = [SampleId(0, 0, offset) for offset in range(20)]
+    for sample in (*samples, SampleId(0, order.n_windows(0) - 1, 0), SampleId(1, 1, 11)):
         row, n_tokens = (column[0] for column in order.gather(SampleRun(*sample, 1))[:2])
         found = []
         for piece in sample_documents(order, sample):
