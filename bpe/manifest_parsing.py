@@ -21,6 +21,7 @@ from bpe.entries import (
     ShardEntry,
     VocabularyEntry,
 )
+from bpe.growing import FORMAT as GROWING_FORMAT
 from bpe.layout import BlockTable, block_offsets, block_sizes, shard_bytes
 from bpe.strict_json import (
     Node,
@@ -92,6 +93,10 @@ def _check_format(root: Node) -> None:
         root.child("format", None).fail(
             "documents are being removed from this run, or that was interrupted and some of its files are new, others"
             " old; `prep-shards forget` with this folder, and nothing else, completes it"
+        )
+    if found == GROWING_FORMAT:
+        root.child("format", None).fail(
+            "a corpus that grows holds no documents of its own; name one of its runs, below windows/"
         )
     if found != FORMAT:
         root.child("format", None).fail(

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from bpe.entries import ENCODINGS, VocabularyEntry
 from bpe.errors import ShardError
+from bpe.growing import is_growing, load_growing
 from bpe.manifest import FILE_NAME as MANIFEST
 from bpe.manifest import Manifest, parse_manifest
 from bpe.strict_json import Node, parse_json, read_choice, read_count, read_items, read_object, read_sha256, read_text
@@ -72,17 +73,33 @@ class Mixture(NamedTuple):
 
 
 def is_mixture(folder: Path) -> bool:
-    return (folder / FILE_NAME).is_file()
+    """Whether several runs are read where this folder is named: it holds a mixture, or a growing corpus."""
+    return (folder / FILE_NAME).is_file() or is_growing(folder)
 
 
-def load_mixture(folder: Path) -> Mixture:
-    """The mixture in a folder; ShardError where it cannot be trusted. Its runs are not looked at."""
+def load_mixture(folder: Path, *, generation: int | None = None) -> Mixture:
+    """The mixture in a folder; ShardError where it cannot be trusted. Its runs are not looked at.
+
+    A growing corpus is the mixture of its windows, once each: of the newest generation, or of the one asked for.
+    """
     path = folder / FILE_NAME
+    if not path.is_file() and is_growing(folder):
+        return _windows_of(folder, generation)
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise ShardError(path, "", "no mixture here; make one with `prep-shards mix`") from error
     return parse_mixture(data, path=str(path))
+
+
+def _windows_of(folder: Path, generation: int | None) -> Mixture:
+    growing = load_growing(folder, generation=generation)
+    if growing.vocabulary is None:
+        raise ShardError(
+            folder / MANIFEST, "vocabulary", "holds documents but no shards; follow with --vocabulary to make them"
+        )
+    sources = tuple(MixtureSource(window.run, window.manifest_sha256, "1") for window in growing.windows)
+    return Mixture(sources, MixtureVocabulary(*growing.vocabulary))
 
 
 def parse_mixture(data: bytes, *, path: str = FILE_NAME) -> Mixture:
@@ -139,13 +156,18 @@ def open_source(folder: Path, source: MixtureSource) -> Manifest:
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
-        found = f"no finished run here, but {folder / FILE_NAME} names it; move both together, or {_AGAIN}"
+        found = f"no finished run here, but {_list_in(folder)} names it; move both together, or {_AGAIN}"
         raise ShardError(path, "", found) from error
     digest = hashlib.sha256(data).hexdigest()
     if digest != source.manifest_sha256:
-        found = f"sha256 {digest[:16]}, but {folder / FILE_NAME} was made of {source.manifest_sha256[:16]}; {_AGAIN}"
+        found = f"sha256 {digest[:16]}, but {_list_in(folder)} was made of {source.manifest_sha256[:16]}; {_AGAIN}"
         raise ShardError(path, "", found)
     return parse_manifest(data, path=str(path))
+
+
+def _list_in(folder: Path) -> Path:
+    """The file that names the runs."""
+    return folder / (MANIFEST if is_growing(folder) else FILE_NAME)
 
 
 def check_vocabulary(found: VocabularyEntry | None, wanted: MixtureVocabulary, *, path: Path, other: Path) -> None:
