@@ -6,20 +6,22 @@ on after a crash, and ends.
 
 import contextlib
 import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 
+from bpe.manifest import settings_hash
 from bpe.vocabulary import load_vocabulary
 from pipelines.choosing import ChooseDocuments
 from pipelines.command import print_lines
 from pipelines.commit import CommitRun, RunIdentity, VocabularyCopy
+from pipelines.dataflow import check_inputs
+from pipelines.dry_run import show_plan
 from pipelines.duplicates import KeepTexts
-from pipelines.extract_stage import INPUTS, ExtractSplits, PlanSplits, ReadInputList
+from pipelines.extract_stage import INPUTS, CountKinds, ExtractSplits, PlanSplits, ReadInputList
 from pipelines.inputs import InputFile, write_input_list
 from pipelines.progress import ProgressDisplay
 from pipelines.published import warning_of
@@ -34,13 +36,20 @@ from pipelines.runs import (
     work_folder_of,
 )
 from pipelines.select_stage import ALTERED, ENCODED, WriteParts
-from pipelines.settings import ANY_KIND, Execution, RunSettings, kind_of
+from pipelines.settings import ANY_KIND, Execution, RunSettings
 from pipelines.sharding import WriteShards, count_shards
 from pipelines.storage import join
 
 
 def run_corpus(settings: RunSettings, execution: Execution, inputs: Sequence[InputFile]) -> None:
     """A whole run: from input files to a committed folder, going on from whatever an earlier try has finished."""
+    check_inputs(execution, inputs)
+    input_list = join(execution.output, "work", "inputs.tsv")
+    index = join(execution.output, "work", "evaluation.npz") if execution.decontamination else ""
+    name = f"{settings.corpus}-{settings_hash(settings.all_settings())[:12]}"
+    if execution.dry_run:
+        show_plan(lambda pipeline: build(pipeline, settings, execution, input_list, index), execution, name=name)
+        return
     finished = check_output(execution.output, settings.all_settings(), inputs, overwrite=execution.overwrite)
     if finished is not None:
         print_lines(f"already finished: {execution.output}", execution_summary(finished, execution.output))
@@ -48,16 +57,15 @@ def run_corpus(settings: RunSettings, execution: Execution, inputs: Sequence[Inp
     work_folder = work_folder_of(execution, settings)
     with hold_output(execution.output):
         prepare_output(execution.output, work_folder)
-        input_list = join(execution.output, "work", "inputs.tsv")
         write_input_list(inputs, input_list)
-        index = join(execution.output, "work", "evaluation.npz") if execution.decontamination else ""
         if execution.decontamination:
             print_lines(*execution.decontamination.describe_files())
             execution.decontamination.write_index(index)
-        n_files = Counter(kind_of(file.name, settings.kinds) for file in inputs)
         log = join(execution.output, "work", "workers.log")
         with log_to(log, debug=execution.debug), show_progress(execution, work_folder, inputs):
-            run_pipeline(lambda pipeline: build(pipeline, settings, execution, input_list, n_files, index), execution)
+            run_pipeline(
+                lambda pipeline: build(pipeline, settings, execution, input_list, index), execution, name=name
+            )
         manifest = read_committed(execution.output)
         clear_leftovers(execution.output, manifest, keep_work=execution.keep_work)
     print_lines(execution_summary(manifest, execution.output))
@@ -68,11 +76,10 @@ def build(
     settings: RunSettings,
     execution: Execution,
     input_list: str,
-    n_files: Mapping[str, int],
     evaluation_index: str,
 ) -> None:
-    """The job's graph, of one size however large the input is; `n_files` are those of each kind."""
-    planned, files = extract(pipeline, settings, execution, input_list, n_files)
+    """The job's graph, of one size however large the input is."""
+    planned, files = extract(pipeline, settings, execution, input_list)
     chosen = files | "Choose documents" >> ChooseDocuments(settings, execution)
     counts = beam.pvalue.AsSingleton(
         chosen.kept
@@ -108,17 +115,16 @@ def build(
     )
 
 
-def extract(
-    pipeline: Any, settings: RunSettings, execution: Execution, input_list: str, n_files: Mapping[str, int]
-) -> tuple[Any, Any]:
+def extract(pipeline: Any, settings: RunSettings, execution: Execution, input_list: str) -> tuple[Any, Any]:
     """What was planned, and the work files of the extract stage: (part name, (ordinal, path, summary))."""
+    named = pipeline | "Name the input list" >> beam.Create([input_list])
+    n_files = beam.pvalue.AsSingleton(named | "Count files of each kind" >> beam.ParDo(CountKinds(settings.kinds)))
     planned = (
-        pipeline
-        | "Name the input list" >> beam.Create([input_list])
+        named
         | "Read the input list" >> beam.ParDo(ReadInputList())
         | "Spread files" >> beam.Reshuffle()
         | "Plan splits"
-        >> beam.ParDo(PlanSplits(settings.limit_bytes, settings.kinds, n_files)).with_outputs(INPUTS, main="splits")
+        >> beam.ParDo(PlanSplits(settings.limit_bytes, settings.kinds), n_files=n_files).with_outputs(INPUTS, main="splits")
     )
     files = planned.splits | "Spread splits" >> beam.Reshuffle() | "Extract pages" >> beam.ParDo(
         ExtractSplits(

@@ -7,11 +7,13 @@ from typing import Any
 import apache_beam as beam
 import pyarrow.parquet as pq
 
-from bpe.manifest import load_manifest
+from bpe.manifest import load_manifest, settings_hash
 from bpe.vocabulary import load_vocabulary
 from pipelines import options
 from pipelines.command import print_lines
 from pipelines.commit import CommitRun, RunIdentity, VocabularyCopy
+from pipelines.dataflow import check_inputs
+from pipelines.dry_run import show_plan
 from pipelines.encode_stage import EncodeFiles
 from pipelines.extract_stage import INPUTS, ReadInputList
 from pipelines.inputs import InputFile, open_input, resolve_inputs, size_of_input, write_input_list
@@ -59,22 +61,28 @@ def encode(flags: argparse.Namespace) -> None:
         "shards": as_plain(rules),
         "vocabulary": vocabulary.fingerprint,
     }
+    check_inputs(execution, inputs)
+    copy = VocabularyCopy(execution.vocabulary, vocabulary.fingerprint, vocabulary.size, rules.encoding)
+    counts = count_shards(sum(map(estimate_text_bytes, inputs)), rules)
+    input_list = join(execution.output, "work", "inputs.tsv")
+    by_line = flags.documents == "blank-line"
+    job = f"encode-{settings['corpus']}-{settings_hash(settings)[:12]}"
+
+    def build_job(pipeline: Any) -> None:
+        build(pipeline, settings, execution, rules, input_list, copy, counts, by_line=by_line)
+
+    if execution.dry_run:
+        show_plan(build_job, execution, name=job)
+        return
     finished = check_output(execution.output, settings, inputs, overwrite=execution.overwrite)
     if finished is not None:
         print_lines(f"already finished: {execution.output}", execution_summary(finished, execution.output))
         return
-    copy = VocabularyCopy(execution.vocabulary, vocabulary.fingerprint, vocabulary.size, rules.encoding)
-    counts = count_shards(sum(map(estimate_text_bytes, inputs)), rules)
     with hold_output(execution.output):
         prepare_output(execution.output, join(execution.output, "work"))
-        input_list = join(execution.output, "work", "inputs.tsv")
         write_input_list(inputs, input_list)
-        by_line = flags.documents == "blank-line"
         with log_to(join(execution.output, "work", "workers.log"), debug=execution.debug):
-            run_pipeline(
-                lambda pipeline: build(pipeline, settings, execution, rules, input_list, copy, counts, by_line=by_line),
-                execution,
-            )
+            run_pipeline(build_job, execution, name=job)
         manifest = read_committed(execution.output)
         clear_leftovers(execution.output, manifest, keep_work=False)
     print_lines(execution_summary(manifest, execution.output))

@@ -36,18 +36,27 @@ class ReadInputList(beam.DoFn):
         yield from read_input_list(path)
 
 
+class CountKinds(beam.DoFn):
+    """Path of an input list -> how many of its files are of each kind. In the job, not in its graph: that has one size."""
+
+    def __init__(self, kinds: Mapping[str, InputKind]) -> None:
+        self.kinds = kinds
+
+    def process(self, path: str) -> Iterator[Any]:
+        yield dict(Counter(kind_of(file.name, self.kinds) for file in read_input_list(path)))
+
+
 class PlanSplits(beam.DoFn):
     """Input file -> its splits, and on INPUTS what identifies the file."""
 
-    def __init__(self, limit_bytes: int | None, kinds: Mapping[str, InputKind], n_files: Mapping[str, int]) -> None:
+    def __init__(self, limit_bytes: int | None, kinds: Mapping[str, InputKind]) -> None:
         self.limit_bytes = limit_bytes
         self.kinds = kinds
-        self.n_files = n_files  # of each kind
 
-    def process(self, element: Any) -> Iterator[Any]:
+    def process(self, element: Any, n_files: Mapping[str, int] = beam.DoFn.SideInputParam) -> Iterator[Any]:
         file = InputFile(*element)
         kind = kind_of(file.name, self.kinds)
-        group = group_of(file.name, kind=kind, n_files=self.n_files[kind]) if self.kinds[kind].whole_files else ""
+        group = group_of(file.name, kind=kind, n_files=n_files[kind]) if self.kinds[kind].whole_files else ""
         splits = split_input(file, limit_bytes=self.limit_bytes, group=group)
         first = splits[0]
         yield beam.pvalue.TaggedOutput(INPUTS, (first.source, first.n_bytes, first.fingerprint))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bpe.vocabulary import load_vocabulary
+from pipelines.dataflow import check_dataflow
 from pipelines.running import RUNNERS, check_beam_options
 from pipelines.settings import DEFAULT_BLOCK_TOKENS, DEFAULT_SHARD_BYTES, Execution, ShardRules
 
@@ -79,6 +80,8 @@ def add_execution_flags(parser: argparse.ArgumentParser) -> None:
                        help="keep the extract stage's files after the run, for the next one to reuse")  # fmt: skip
     group.add_argument("--strict", action="store_true", help="fail on damaged input instead of counting it")
     group.add_argument("--no-progress", action="store_true", help="no live progress")
+    group.add_argument("--dry-run", nargs="?", const="text", default="", choices=("text", "json"), metavar="text|json",
+                       help="show the job's graph, its size and the files it would stage; run and write nothing")  # fmt: skip
     group.add_argument("--debug", action="store_true", help="show tracebacks and Beam's own log")
 
 
@@ -110,9 +113,11 @@ def read_execution(flags: argparse.Namespace, beam_options: list[str]) -> Execut
         timeout_s=flags.timeout,
         progress=not flags.no_progress,
         debug=flags.debug,
+        dry_run=flags.dry_run,
         beam_options=tuple(beam_options),
     )
     check_beam_options(execution, known=[f"--{name.replace('_', '-')}" for name in vars(flags)])
+    check_dataflow(execution)
     return execution
 
 

@@ -18,7 +18,10 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
+from pipelines.dataflow import RUNNER as DATAFLOW
+from pipelines.dataflow import dataflow_arguments, writes_template
 from pipelines.settings import Execution
+from pipelines.staging import staged_code
 
 RUNNERS = {
     "local": "FnApiRunner",
@@ -33,15 +36,29 @@ class PipelineFailedError(Exception):
     """A pipeline that stopped: carries the innermost cause, in one line."""
 
 
-def run_pipeline(build: Callable[[Any], None], execution: Execution) -> None:
-    """Builds and runs to the end; raises PipelineFailedError with the cause that the data or the machine gave."""
-    options = PipelineOptions(list(beam_arguments(execution)))
+class TemplateWrittenError(SystemExit):
+    """A job that was only written down (--template_location): there is no result to wait for."""
+
+
+def run_pipeline(build: Callable[[Any], None], execution: Execution, *, name: str = "") -> None:
+    """Builds and runs to the end; raises PipelineFailedError with the cause that the data or the machine gave.
+
+    `name` (corpus or stage, and a hash of the settings) is the job's, where a runner names jobs. Raises
+    TemplateWrittenError, a SystemExit of status 0, where Dataflow's template was asked for and not a run.
+    """
+    with staged_code(execution) as staging:
+        _run(build, execution, PipelineOptions([*beam_arguments(execution, name), *staging]))
+
+
+def _run(build: Callable[[Any], None], execution: Execution, options: PipelineOptions) -> None:
     runner = FnApiRunner() if execution.is_local else execution.runner
     pipeline = beam.Pipeline(runner=runner, options=options)
     build(pipeline)
     try:
         with stopping_cleanly() if execution.is_local else contextlib.nullcontext():
             result = pipeline.run()
+            if writes_template(execution):
+                raise TemplateWrittenError(0)
             state = result.wait_until_finish()
     except Exception as error:
         if execution.debug:
@@ -67,7 +84,7 @@ def check_beam_options(execution: Execution, *, known: Sequence[str]) -> None:
         raise ValueError(f"unknown argument {word}{hint}")
 
 
-def beam_arguments(execution: Execution) -> Iterator[str]:
+def beam_arguments(execution: Execution, name: str = "") -> Iterator[str]:
     """Options for Beam; what the user passed comes last and wins."""
     yield "--no_save_main_session"  # nothing of ours lives in __main__, and pickling it breaks on workers
     if execution.is_local:
@@ -75,6 +92,8 @@ def beam_arguments(execution: Execution) -> Iterator[str]:
         yield f"--direct_running_mode={'multi_processing' if execution.workers > 1 else 'in_memory'}"
     elif execution.runner == "FlinkRunner":
         yield f"--parallelism={execution.workers}"
+    elif execution.runner == DATAFLOW:
+        yield from dataflow_arguments(execution, name)
     yield from execution.beam_options
 
 

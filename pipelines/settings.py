@@ -155,6 +155,7 @@ class Execution:
     timeout_s: float = 30.0  # per page, in the extractor
     progress: bool = True
     debug: bool = False
+    dry_run: str = ""  # text or json: show the job in this form and do not run it
     against: tuple[str, ...] = ()  # folders of earlier runs
     decontamination: DecontaminationPlan | None = None  # the texts that SelectionRules.decontamination stands for
     beam_options: tuple[str, ...] = ()  # passed on to Beam
