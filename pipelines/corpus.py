@@ -63,9 +63,7 @@ def run_corpus(settings: RunSettings, execution: Execution, inputs: Sequence[Inp
             execution.decontamination.write_index(index)
         log = join(execution.output, "work", "workers.log")
         with log_to(log, debug=execution.debug), show_progress(execution, work_folder, inputs):
-            run_pipeline(
-                lambda pipeline: build(pipeline, settings, execution, input_list, index), execution, name=name
-            )
+            run_pipeline(lambda pipeline: build(pipeline, settings, execution, input_list, index), execution, name=name)
         manifest = read_committed(execution.output)
         clear_leftovers(execution.output, manifest, keep_work=execution.keep_work)
     print_lines(execution_summary(manifest, execution.output))
@@ -124,7 +122,9 @@ def extract(pipeline: Any, settings: RunSettings, execution: Execution, input_li
         | "Read the input list" >> beam.ParDo(ReadInputList())
         | "Spread files" >> beam.Reshuffle()
         | "Plan splits"
-        >> beam.ParDo(PlanSplits(settings.limit_bytes, settings.kinds), n_files=n_files).with_outputs(INPUTS, main="splits")
+        >> beam.ParDo(PlanSplits(settings.limit_bytes, settings.kinds), n_files=n_files).with_outputs(
+            INPUTS, main="splits"
+        )
     )
     files = planned.splits | "Spread splits" >> beam.Reshuffle() | "Extract pages" >> beam.ParDo(
         ExtractSplits(

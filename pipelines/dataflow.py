@@ -46,7 +46,9 @@ def check_dataflow(execution: Execution) -> None:
             f"--staging_location is {given.staging_location}; it is a folder of a bucket, as in gs://BUCKET/staging"
         )
     if given.job_name and not re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", given.job_name):
-        raise ValueError(f"--job_name is {given.job_name}; it is a letter, then letters, digits and dashes, in lower case")
+        raise ValueError(
+            f"--job_name is {given.job_name}; it is a letter, then letters, digits and dashes, in lower case"
+        )
     if not execution.output.startswith("gs://"):
         raise ValueError(f"--output {execution.output}: workers of Dataflow write to a bucket; name a gs:// folder")
     for name, path in (("--vocabulary", execution.vocabulary), *(("--against", run) for run in execution.against)):

@@ -107,7 +107,7 @@ def describe(plan: JobPlan) -> Iterator[str]:
     yield "nothing was run, nothing was written"
 
 
-class _Steps(PipelineVisitor):  # type: ignore[misc]  # Beam's classes are untyped here
+class _Steps(PipelineVisitor):
     """Collects transforms in the order they were applied; what Beam's composites consist of is only counted."""
 
     def __init__(self) -> None:

@@ -8,6 +8,7 @@ work file, not its documents.
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, BinaryIO
@@ -53,7 +54,7 @@ class PlanSplits(beam.DoFn):
         self.limit_bytes = limit_bytes
         self.kinds = kinds
 
-    def process(self, element: Any, n_files: Mapping[str, int] = beam.DoFn.SideInputParam) -> Iterator[Any]:
+    def process(self, element: Any, n_files: Mapping[str, int]) -> Iterator[Any]:
         file = InputFile(*element)
         kind = kind_of(file.name, self.kinds)
         group = group_of(file.name, kind=kind, n_files=n_files[kind]) if self.kinds[kind].whole_files else ""

@@ -17,7 +17,7 @@ from corpora import openwebtext
 from corpora.submissions import SUBMISSION_ENDINGS
 from pipelines import options
 from pipelines.capture_stage import run_common_crawl
-from pipelines.command import exit_status
+from pipelines.command import exit_status, print_lines
 from pipelines.corpus import run_corpus
 from pipelines.crawl_stage import run_crawl
 from pipelines.fetched_files import FETCHED_FOLDER, read_fetched
@@ -27,7 +27,7 @@ from pipelines.listing import DEFAULT_CRAWL_ROOT
 from pipelines.selection_flags import add_selection_flags, read_selection
 from pipelines.settings import ANY_KIND, Execution, InputKind, RunSettings
 from pipelines.storage import join, list_files
-from pipelines.url_stage import run_url_stage
+from pipelines.url_stage import plan_url_stage, run_url_stage
 
 STAGES = ("urls", "fetch", "extract")
 MIN_TOKENS = 128  # documents of fewer were dropped (Gokaslan and Cohen 2019)
@@ -48,12 +48,28 @@ def run_flags(flags: argparse.Namespace, beam_options: list[str]) -> None:
     variant = openwebtext.VARIANTS[flags.variant]
     if "extract" in stages:  # before any work: what is wrong with it should not show after a week of fetching
         settings, extract_execution = read_run(flags, execution, variant)
+    if execution.dry_run:
+        show_stages(flags, stages, execution, variant)
+        return
     if "urls" in stages:
         run_url_stage(variant.urls, execution, find_submissions(flags.submissions))
     if "fetch" in stages:
         fetch(flags, execution)
     if "extract" in stages:
         run_corpus(settings, extract_execution, find_fetched_files(flags.fetched, execution.output))
+
+
+def show_stages(
+    flags: argparse.Namespace, stages: tuple[str, ...], execution: Execution, variant: openwebtext.Variant
+) -> None:
+    """--dry-run. What is fetched depends on the list of URLs, so that stage has a job only when it is run."""
+    if "urls" in stages:
+        plan_url_stage(variant.urls, execution, find_submissions(flags.submissions))
+    if "fetch" in stages and execution.dry_run == "text":
+        print_lines("fetch: no job to show before the list of URLs is made")
+    if "extract" in stages:
+        settings, execution = read_run(flags, execution, variant)
+        run_corpus(settings, execution, resolve_inputs(inputs=flags.fetched) if flags.fetched else [])
 
 
 def check_flags(flags: argparse.Namespace, stages: tuple[str, ...]) -> None:

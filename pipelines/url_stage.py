@@ -27,6 +27,8 @@ from corpora.errors import CorpusError
 from corpora.openwebtext import Link, UrlRules, bounded, make_judge
 from corpora.submissions import Submission, read_submissions
 from pipelines.command import print_lines
+from pipelines.dataflow import check_inputs
+from pipelines.dry_run import show_plan
 from pipelines.extract_stage import ReadInputList, exit_with_driver
 from pipelines.inputs import InputFile, fingerprint, open_input, size_of_input, write_input_list
 from pipelines.ledger import Books, move_to_rejected
@@ -77,27 +79,46 @@ def run_url_stage(rules: UrlRules, execution: Execution, inputs: Sequence[InputF
     """The whole stage, going on from what an earlier try has finished; a finished one is not done again."""
     inputs = [with_size(file) for file in inputs]
     settings = UrlSettings(rules, count_parts(file.n_bytes or 0 for file in inputs))
+    check_inputs(execution, inputs)
     finished = check_urls(execution.output, settings, inputs, overwrite=execution.overwrite)
     if finished is not None:
         print_lines(f"already finished: {execution.output}/{FOLDER}", describe_urls(finished, execution.output))
         return finished
     with hold_output(execution.output):
-        work_folder = prepare_urls(execution.output, settings)
-        input_list = join(execution.output, "work", "submissions.tsv")
-        write_input_list(inputs, input_list)
+        prepare_urls(execution.output, work_folder_of_urls(execution.output, settings))
+        write_input_list(inputs, input_list_of(execution.output))
         log = join(execution.output, "work", "workers.log")
         with log_to(log, debug=execution.debug):
-            run_pipeline(lambda pipeline: build(pipeline, settings, execution, input_list, work_folder), execution)
+            run_pipeline(lambda pipeline: build(pipeline, settings, execution), execution, name=job_of(settings))
         run = read_url_run(execution.output)
         if run is None:
             raise CorpusError(f"{execution.output}: the job ended without {COMMIT_NAME}; its runner's log says why")
-        clear_urls(execution.output, run, work_folder, keep_work=execution.keep_work)
+        clear_urls(
+            execution.output, run, work_folder_of_urls(execution.output, settings), keep_work=execution.keep_work
+        )
     print_lines(describe_urls(run, execution.output))
     return run
 
 
-def build(pipeline: Any, settings: UrlSettings, execution: Execution, input_list: str, work_folder: str) -> None:
+def plan_url_stage(rules: UrlRules, execution: Execution, inputs: Sequence[InputFile]) -> None:
+    """Shows the stage's job instead of running it."""
+    check_inputs(execution, inputs)
+    settings = UrlSettings(rules, count_parts(with_size(file).n_bytes or 0 for file in inputs))
+    show_plan(lambda pipeline: build(pipeline, settings, execution), execution, name=job_of(settings))
+
+
+def job_of(settings: UrlSettings) -> str:
+    """The job's name: two of one name are the same run."""
+    return f"urls-{settings_hash(settings.as_dict())[:12]}"
+
+
+def input_list_of(output: str) -> str:
+    return join(output, "work", "submissions.tsv")
+
+
+def build(pipeline: Any, settings: UrlSettings, execution: Execution) -> None:
     """The job's graph, of one size however large the input is."""
+    input_list, work_folder = input_list_of(execution.output), work_folder_of_urls(execution.output, settings)
     reader = ReadSubmissionFile(settings, work_folder, driver_pid=driver_pid(execution), strict=execution.strict)
     files = (
         pipeline
@@ -278,14 +299,17 @@ def check_urls(output: str, settings: UrlSettings, inputs: Sequence[InputFile], 
     )
 
 
-def prepare_urls(output: str, settings: UrlSettings) -> str:
-    """Makes the folders and takes back an old commit; the folder of the work files."""
-    work_folder = join(output, "work", f"urls-{settings_hash(settings.as_dict())[:16]}")
+def work_folder_of_urls(output: str, settings: UrlSettings) -> str:
+    """Where the stage keeps work files that a later try can use."""
+    return join(output, "work", f"urls-{settings_hash(settings.as_dict())[:16]}")
+
+
+def prepare_urls(output: str, work_folder: str) -> None:
+    """Makes the folders and takes back an old commit."""
     remove(join(output, FOLDER, COMMIT_NAME))
     for folder in (join(output, FOLDER), work_folder):
         make_folder(folder)
         sweep_temporaries(folder)
-    return work_folder
 
 
 def clear_urls(output: str, run: UrlRun, work_folder: str, *, keep_work: bool) -> None:
