@@ -24,6 +24,7 @@ _LOCATION = re.compile(r"gs://[a-z0-9][-_a-z0-9.]+[a-z0-9]/.*")
 _PROJECT = re.compile(r"[a-z][-a-z0-9:.]+[a-z0-9]")
 _REGION = re.compile(r"[a-z]+-[a-z]+[0-9]+")
 _ENVIRONMENT_VERSION = "8"  # of the service's interface, as Beam's client says it
+DRY_RUN = "--dry_run=True"  # Beam's own: translate, and submit nothing
 MAX_NAME = 63
 
 
@@ -96,16 +97,14 @@ def writes_template(execution: Execution) -> bool:
     return execution.runner == RUNNER and names_any(execution.beam_options, ("--template_location",))
 
 
-def submission(pipeline: Any, options: PipelineOptions) -> tuple[Any, dict[str, Any]]:
+def submission(pipeline: Any) -> tuple[Any, dict[str, Any]]:
     """(proto of the pipeline, body of the request that makes the job) as Beam's Dataflow runner translates them.
 
-    Uses the runner's own dry run, which asks for no credentials and no network. Files have the places they would be
+    The pipeline was made with DRY_RUN, by which the runner asks for no credentials and no network. Files have the places they would be
     staged to; container image, worker pool and options are as the service would get them.
     """
-    from apache_beam.options.pipeline_options import TestOptions
     from apache_beam.runners.dataflow.internal import apiclient
 
-    options.view_as(TestOptions).dry_run = True
     job = pipeline.run().job
     cloud = job.options.view_as(GoogleCloudOptions)
     job.proto.environment = apiclient.Environment(

@@ -71,14 +71,16 @@ def show_plan(build: Callable[[Any], None], execution: Execution, *, name: str) 
 def plan_job(build: Callable[[Any], None], execution: Execution, *, name: str) -> JobPlan:
     """Builds the job and looks at it; ValueError where its files cannot be made."""
     with _temporary_files(), staged_code(execution) as staging:
-        options = PipelineOptions([*beam_arguments(execution, name), *staging])
+        for_dataflow = execution.runner == dataflow.RUNNER
+        dry = (dataflow.DRY_RUN,) if for_dataflow else ()
+        options = PipelineOptions([*beam_arguments(execution, name), *staging, *dry])
         pipeline = beam.Pipeline(runner=FnApiRunner() if execution.is_local else execution.runner, options=options)
         build(pipeline)
         visitor = _Steps()
         pipeline.visit(visitor)
         request = None
-        if execution.runner == dataflow.RUNNER:
-            proto, request = dataflow.submission(pipeline, options)
+        if for_dataflow:
+            proto, request = dataflow.submission(pipeline)
             artifacts = [one for _, env in sorted(proto.components.environments.items()) for one in env.dependencies]
         else:
             proto = pipeline.to_runner_api()

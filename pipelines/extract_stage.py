@@ -38,7 +38,7 @@ class ReadInputList(beam.DoFn):
 
 
 class CountKinds(beam.DoFn):
-    """Path of an input list -> how many of its files are of each kind. In the job, not in its graph: that has one size."""
+    """Path of an input list -> how many of its files are of each kind; counted in the job, whose graph has one size."""
 
     def __init__(self, kinds: Mapping[str, InputKind]) -> None:
         self.kinds = kinds

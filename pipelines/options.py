@@ -80,8 +80,10 @@ def add_execution_flags(parser: argparse.ArgumentParser) -> None:
                        help="keep the extract stage's files after the run, for the next one to reuse")  # fmt: skip
     group.add_argument("--strict", action="store_true", help="fail on damaged input instead of counting it")
     group.add_argument("--no-progress", action="store_true", help="no live progress")
-    group.add_argument("--dry-run", nargs="?", const="text", default="", choices=("text", "json"), metavar="text|json",
-                       help="show the job's graph, its size and the files it would stage; run and write nothing")  # fmt: skip
+    group.add_argument(
+        "--dry-run", nargs="?", const="text", default="", choices=("text", "json"),
+        help="show the job's graph, its size and the files it would stage, as text or JSON; run and write nothing",
+    )  # fmt: skip
     group.add_argument("--debug", action="store_true", help="show tracebacks and Beam's own log")
 
 
