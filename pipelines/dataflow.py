@@ -100,8 +100,8 @@ def writes_template(execution: Execution) -> bool:
 def submission(pipeline: Any) -> tuple[Any, dict[str, Any]]:
     """(proto of the pipeline, body of the request that makes the job) as Beam's Dataflow runner translates them.
 
-    The pipeline was made with DRY_RUN, by which the runner asks for no credentials and no network. Files have the places they would be
-    staged to; container image, worker pool and options are as the service would get them.
+    The pipeline was made with DRY_RUN, by which the runner asks for no credentials and no network. Files have the
+    places they would be staged to; container image, worker pool and options are as the service would get them.
     """
     from apache_beam.runners.dataflow.internal import apiclient
 

@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def flags_of(argv: Sequence[str], parser: argparse.ArgumentParser) -> Iterator[str]:
-    """Flags for a pipeline's parser; options of Beam stay as they are. ValueError for a switch neither true nor false."""
+    """Flags for a pipeline's parser; options of Beam stay as they are. ValueError for a switch that is neither."""
     ours = {word: action for action in parser._actions for word in action.option_strings}
     for argument in argv:
         name, equals, value = argument.partition("=")

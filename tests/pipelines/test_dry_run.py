@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 MANY = 100_000
+# One and the same command gives sizes that differ by some 100 bytes: pickles of classes hold random ids, compressed.
+NOISE_BYTES = 1024
 CORPORA = ["ccnews", "openwebtext", "stories", "books_wiki"]
 DATAFLOW = ["--runner", "dataflow", "--project", "my-project", "--region", "us-central1",
             "--temp_location", "gs://bucket-a/tmp"]  # fmt: skip
@@ -56,10 +58,10 @@ def test_the_job_has_the_same_size_for_one_file_and_for_a_hundred_thousand(
     corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     output = str(tmp_path / "out")
-    sizes = {
-        n: plan(corpus, capsys, *arguments(corpus, tmp_path, n), "--output", output)["proto_bytes"] for n in (1, MANY)
-    }
-    assert sizes[1] == sizes[MANY] < 1 << 20
+    one, many = (plan(corpus, capsys, *arguments(corpus, tmp_path, n), "--output", output) for n in (1, MANY))
+    assert one["steps"] == many["steps"]
+    assert abs(one["proto_bytes"] - many["proto_bytes"]) < NOISE_BYTES
+    assert many["proto_bytes"] < 1 << 20  # Dataflow takes 10 MB
     assert not Path(output).exists()
 
 
@@ -75,11 +77,11 @@ def test_the_job_that_chooses_urls_does_not_grow_with_the_number_of_files(
         shown = plan("openwebtext", capsys, "--stage", "urls", "--submissions", str(folder / "RS_*"),
                      "--output", str(tmp_path / "out"))  # fmt: skip
         sizes.append(shown["proto_bytes"])
-    assert sizes[0] == sizes[1]
+    assert abs(sizes[0] - sizes[1]) < NOISE_BYTES
 
 
 def dry_run_offline(tmp_path: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own, in which whoever asks the network fails, with a temporary folder to look at."""
+    """A command in a process of its own, in which asking the network fails and no temporary file may stay."""
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     environment = {**os.environ, "TMPDIR": str(temporary), "HOME": str(tmp_path)}
@@ -96,7 +98,8 @@ def test_a_dry_run_for_dataflow_is_the_request_that_makes_the_job_and_needs_no_n
     pytest.importorskip("google.cloud.dataflow", reason="apache-beam[gcp] is not installed")
     done = dry_run_offline(
         tmp_path, "--input", write_list(tmp_path / "list.txt", 3, ".warc.gz"), "--output", "gs://bucket-a/news",
-        *DATAFLOW, "--workers", "7", "--worker_machine_type", "n2-standard-4", "--subnetwork", "regions/r/subnetworks/s",
+        *DATAFLOW, "--workers", "7", "--worker_machine_type", "n2-standard-4",
+        "--subnetwork", "regions/r/subnetworks/s",
         "--service_account_email", "w@my-project.iam.gserviceaccount.com", "--dry-run", "json",
     )  # fmt: skip
     shown = json.loads(done.stdout)
