@@ -93,8 +93,9 @@ def run_common_crawl(execution: Execution, index: Sequence[InputFile], *, crawl_
         write_input_list(index, index_list)
         wanted = join(plan.work_folder, "wanted.npy")
         write_wanted(plan, wanted)
+        job = f"{NAME}-{plan.mark[:12]}"
         with log_to(join(execution.output, "work", "workers.log"), debug=execution.debug):
-            run_pipeline(lambda pipeline: build(pipeline, plan, execution, index_list, wanted), execution)
+            run_pipeline(lambda pipeline: build(pipeline, plan, execution, index_list, wanted), execution, name=job)
         run = find_fetched(execution.output, by=NAME, mark=plan.mark)
         if run is None:
             raise CorpusError(f"{execution.output}: the job ended without a summary; its runner's log says why")

@@ -47,7 +47,8 @@ def run_crawl(execution: Execution, settings: FetchSettings) -> FetchedRun:
             if execution.is_local:
                 write_fetched(execution.output, FetchedRun(BY, mark, _crawl(execution, settings, urls)))
             else:
-                run_pipeline(lambda pipeline: build(pipeline, execution, settings, urls, mark), execution)
+                job = f"{NAME}-{mark[:12]}"
+                run_pipeline(lambda pipeline: build(pipeline, execution, settings, urls, mark), execution, name=job)
         run = read_fetched(execution.output)
         if run is None:
             raise CorpusError(f"{execution.output}: the job ended without a summary; its runner's log says why")
