@@ -18,6 +18,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
+from pipelines.flink import flink_arguments
 from pipelines.settings import Execution
 
 RUNNERS = {
@@ -74,7 +75,7 @@ def beam_arguments(execution: Execution) -> Iterator[str]:
         yield f"--direct_num_workers={execution.workers}"
         yield f"--direct_running_mode={'multi_processing' if execution.workers > 1 else 'in_memory'}"
     elif execution.runner == "FlinkRunner":
-        yield f"--parallelism={execution.workers}"
+        yield from flink_arguments(execution)
     yield from execution.beam_options
 
 
