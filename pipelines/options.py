@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from bpe.vocabulary import load_vocabulary
 from pipelines.dataflow import check_dataflow
+from pipelines.flink import check_flink
 from pipelines.running import RUNNERS, check_beam_options
 from pipelines.settings import DEFAULT_BLOCK_TOKENS, DEFAULT_SHARD_BYTES, Execution, ShardRules
 
@@ -72,6 +73,11 @@ def add_execution_flags(parser: argparse.ArgumentParser) -> None:
         "--runner", default="local", metavar="RUNNER",
         help="local, flink, dataflow, or the name of a Beam runner; further Beam options are passed on",
     )  # fmt: skip
+    group.add_argument("--flink-master", default="", metavar="HOST:PORT",
+                       help="Flink cluster for --runner flink, started by deploy/flink/local-cluster or another way;"
+                            " without it Flink runs inside the job server, for this job alone")  # fmt: skip
+    group.add_argument("--worker-pool", default="", metavar="HOST:PORT",
+                       help="Beam worker pool that each TaskManager starts its workers from")  # fmt: skip
     group.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N",
                        help="worker processes; default: as many as there are cores")  # fmt: skip
     group.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS",
@@ -116,10 +122,14 @@ def read_execution(flags: argparse.Namespace, beam_options: list[str]) -> Execut
         progress=not flags.no_progress,
         debug=flags.debug,
         dry_run=flags.dry_run,
+        flink_master=flags.flink_master,
+        worker_pool=flags.worker_pool,
         beam_options=tuple(beam_options),
     )
     check_beam_options(execution, known=[f"--{name.replace('_', '-')}" for name in vars(flags)])
     check_dataflow(execution)
+    if execution.runner == "FlinkRunner" and not execution.dry_run:
+        check_flink(execution)
     return execution
 
 

@@ -20,6 +20,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from pipelines.dataflow import RUNNER as DATAFLOW
 from pipelines.dataflow import dataflow_arguments, writes_template
+from pipelines.flink import flink_arguments
 from pipelines.settings import Execution
 from pipelines.staging import staged_code
 
@@ -91,7 +92,7 @@ def beam_arguments(execution: Execution, name: str = "") -> Iterator[str]:
         yield f"--direct_num_workers={execution.workers}"
         yield f"--direct_running_mode={'multi_processing' if execution.workers > 1 else 'in_memory'}"
     elif execution.runner == "FlinkRunner":
-        yield f"--parallelism={execution.workers}"
+        yield from flink_arguments(execution)
     elif execution.runner == DATAFLOW:
         yield from dataflow_arguments(execution, name)
     yield from execution.beam_options

@@ -158,6 +158,8 @@ class Execution:
     dry_run: str = ""  # text or json: show the job in this form and do not run it
     against: tuple[str, ...] = ()  # folders of earlier runs
     decontamination: DecontaminationPlan | None = None  # the texts that SelectionRules.decontamination stands for
+    flink_master: str = ""  # HOST:PORT of its REST interface; "" is Flink inside the job server
+    worker_pool: str = ""  # HOST:PORT, as each worker machine sees it
     beam_options: tuple[str, ...] = ()  # passed on to Beam
 
     @property

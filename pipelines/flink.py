@@ -1,0 +1,143 @@
+"""Runs pipelines on Flink: the options that Beam needs, and every check that can be made before a job is submitted.
+
+In: an Execution. Out: Beam's options, or a ValueError of one line that says what is missing and what to do.
+The rule: a worker pool whose `python` cannot run a worker lets a job wait for ever, so no job is submitted before
+the pool has started a worker that called back.
+"""
+
+import json
+import os
+import shutil
+import socket
+import threading
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions
+from apache_beam.portability.api import beam_fn_api_pb2 as messages
+from apache_beam.portability.api import beam_fn_api_pb2_grpc as services
+from apache_beam.portability.api import endpoints_pb2
+from apache_beam.utils.subprocess_server import JavaJarServer
+
+from pipelines.settings import Execution
+
+JAR_VARIABLE = "SHARDMILL_FLINK_JOB_SERVER_JAR"
+ANSWER_SECONDS = 10.0
+WORKER_SECONDS = 60.0  # importing Beam takes seconds, on a busy machine tens of them
+
+
+def flink_arguments(execution: Execution) -> Iterator[str]:
+    """Beam's options for a job on Flink; without a master, Flink runs inside the job server."""
+    yield f"--parallelism={execution.workers}"
+    yield "--number_of_execution_retries=3"  # a TaskManager or a worker that dies costs its tasks, not the job
+    yield "--execution_retry_delay=2000"  # milliseconds
+    if os.environ.get(JAR_VARIABLE):
+        yield f"--flink_job_server_jar={os.environ[JAR_VARIABLE]}"
+    if execution.flink_master:
+        yield f"--flink_master={execution.flink_master}"
+    if execution.worker_pool:
+        yield "--environment_type=EXTERNAL"
+        yield f"--environment_config={execution.worker_pool}"
+
+
+def check_flink(execution: Execution) -> None:
+    """Raises ValueError for whatever would make the job fail, or wait for ever, once it is submitted."""
+    asked = PipelineOptions([*flink_arguments(execution), *execution.beam_options])
+    options = asked.view_as(FlinkRunnerOptions)
+    if not shutil.which("java"):
+        raise ValueError("--runner flink: no java on PATH; install Java 17, for example openjdk-17-jre-headless")
+    if execution.flink_master:
+        check_cluster(execution.flink_master, flink_version=options.flink_version)
+        if not execution.worker_pool and not any("environment_type" in word for word in execution.beam_options):
+            raise ValueError("--flink-master needs --worker-pool HOST:PORT, where its TaskManagers start workers")
+    if execution.worker_pool:
+        check_worker_pool(execution.worker_pool)
+    check_jar(options.flink_job_server_jar or "", flink_version=options.flink_version)
+
+
+def check_cluster(master: str, *, flink_version: str) -> None:
+    """Raises ValueError unless a cluster of this minor version answers and has a free slot."""
+    address = master if "://" in master else f"http://{master}"
+    try:
+        with urllib.request.urlopen(f"{address}/overview", timeout=ANSWER_SECONDS) as answer:
+            overview: dict[str, Any] = json.load(answer)
+        found, free = str(overview["flink-version"]), int(overview["slots-available"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"--flink-master {master}: no Flink answers there ({error}); `local-cluster start` starts one"
+        ) from error
+    if found.split(".")[:2] != flink_version.split("."):
+        raise ValueError(
+            f"--flink-master {master} runs Flink {found}, the job server is for {flink_version};"
+            f" say --flink_version={'.'.join(found.split('.')[:2])}, or start a cluster of {flink_version}"
+        )
+    if free < 1:
+        raise ValueError(f"--flink-master {master} has no free slot; wait for its jobs, or cancel one at {address}")
+
+
+def check_jar(jar: str, *, flink_version: str) -> None:
+    """Raises ValueError unless the job server is here, or Beam's own download puts it into its cache."""
+    if jar and "://" not in jar:
+        if not Path(jar).is_file():
+            raise ValueError(f"--flink_job_server_jar {jar}: no such file")
+        return
+    url = jar or JavaJarServer.path_to_beam_jar(f":runners:flink:{flink_version}:job-server:shadowJar")
+    try:
+        JavaJarServer.local_jar(url)
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        raise ValueError(
+            f"Flink's job server cannot be had from {url} ({error}); name a copy with --flink_job_server_jar"
+            f" or in {JAR_VARIABLE}"
+        ) from error
+
+
+class _Callback(services.BeamFnControlServicer):
+    """Waits for a worker to call, as a runner does, and lets it go."""
+
+    def __init__(self) -> None:
+        self.called = threading.Event()
+
+    def Control(self, responses: Any, context: Any) -> Iterator[Any]:  # noqa: N802
+        self.called.set()
+        return iter(())
+
+
+def check_worker_pool(pool: str, *, wait_s: float = WORKER_SECONDS) -> None:
+    """Raises ValueError unless the pool starts a worker that calls back within `wait_s` seconds."""
+    host, _, port = pool.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS) as probe:
+            ours = probe.getsockname()[0]  # the address of this machine that the pool's machine can reach
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"--worker-pool {pool}: nothing answers there ({error}); `local-cluster start` starts one"
+        ) from error
+    callback, server = _Callback(), grpc.server(ThreadPoolExecutor(2))
+    services.add_BeamFnControlServicer_to_server(callback, server)
+    bound = f"[{ours}]" if ":" in ours else ours
+    control = f"{bound}:{server.add_insecure_port(f'{bound}:0')}"
+    worker = f"probe-{uuid.uuid4().hex}"
+    server.start()
+    try:
+        with grpc.insecure_channel(pool) as channel:
+            stub = services.BeamFnExternalWorkerPoolStub(channel)
+            endpoint = endpoints_pb2.ApiServiceDescriptor(url=control)
+            request = messages.StartWorkerRequest(worker_id=worker, control_endpoint=endpoint)
+            answer = stub.StartWorker(request, timeout=ANSWER_SECONDS)
+            called = not answer.error and callback.called.wait(wait_s)
+            stub.StopWorker(messages.StopWorkerRequest(worker_id=worker), timeout=2 * ANSWER_SECONDS)
+    except grpc.RpcError as error:
+        raise ValueError(f"--worker-pool {pool}: what answers there is no Beam worker pool") from error
+    finally:
+        server.stop(0)
+    if not called:
+        raise ValueError(
+            f"--worker-pool {pool}: the pool's `python` started no worker; put the environment that has shardmill"
+            " first on PATH, and start the pool again"
+        )
