@@ -48,6 +48,7 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 	$(BIN)/mypy tests/benchmarks/*.py
+	$(BIN)/mypy deploy/flink/local-cluster
 
 tests: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -13,7 +13,8 @@ so a generation is no more than a list of manifests by their sha256. A new one i
      "windows": [{"first": 1, "last": 1, "run": "windows/00000001", "manifest_sha256": "…", "files": 3, "read": 900,
                   "kept": 450, "rejected": 440, "broken": 10, "tokens": 301276}, …]}
 
-`first` and `last` number the windows as they were made: after `prep-shards compact` one run stands for several.
+`first` and `last` number the windows as they were made; a run that several were merged into stands for all of them.
+Readers take such a corpus already; no command makes one yet.
 """
 
 import hashlib
@@ -21,8 +22,8 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from bpe.entries import ENCODINGS
 from bpe.errors import ShardError
+from bpe.shared_vocabulary import SharedVocabulary, read_shared_vocabulary
 from bpe.strict_json import (
     Node,
     parse_json,
@@ -37,7 +38,7 @@ from bpe.strict_json import (
 
 FORMAT = "shardmill-growing-1"
 FILE_NAME = "manifest.json"
-_AGAIN = "restore it from generations/, or follow again into an empty folder"
+_AGAIN = "restore it from the newest file in generations/"
 
 
 class Window(NamedTuple):
@@ -55,14 +56,6 @@ class Window(NamedTuple):
     tokens: int  # 0 without a vocabulary
 
 
-class GrowingVocabulary(NamedTuple):
-    """What all windows are encoded with."""
-
-    fingerprint: str
-    encoding: str
-    size: int
-
-
 class Growing(NamedTuple):
     """One generation of a growing corpus."""
 
@@ -70,7 +63,7 @@ class Growing(NamedTuple):
     generation: int  # from 1
     previous: str  # sha256 of the generation before it, "" for the first
     settings_hash: str  # of the settings that all windows share
-    vocabulary: GrowingVocabulary | None
+    vocabulary: SharedVocabulary | None
     windows: tuple[Window, ...]
 
 
@@ -137,7 +130,7 @@ def parse_growing(data: bytes, *, path: str = FILE_NAME) -> Growing:
         generation=read_count(node["generation"]),
         previous=read_text(node["previous"], empty=True) and read_sha256(node["previous"]),
         settings_hash=read_sha256(node["settings_hash"]),
-        vocabulary=None if node["vocabulary"].value is None else _read_vocabulary(node["vocabulary"]),
+        vocabulary=None if node["vocabulary"].value is None else read_shared_vocabulary(node["vocabulary"]),
         windows=tuple(_read_window(item) for item in read_items(node["windows"])),
     )
     if not growing.windows:
@@ -166,13 +159,6 @@ def dump_growing(growing: Growing) -> bytes:
     assert parse_growing(data) == growing
     assert is_growing_manifest(data)
     return data
-
-
-def _read_vocabulary(node: Node) -> GrowingVocabulary:
-    fields = read_object(node, GrowingVocabulary._fields)
-    return GrowingVocabulary(
-        read_sha256(fields["fingerprint"]), read_choice(fields["encoding"], ENCODINGS), read_count(fields["size"])
-    )
 
 
 def _read_window(node: Node) -> Window:

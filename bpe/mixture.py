@@ -19,12 +19,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
-from bpe.entries import ENCODINGS, VocabularyEntry
+from bpe.entries import VocabularyEntry
 from bpe.errors import ShardError
 from bpe.growing import is_growing, load_growing
 from bpe.manifest import FILE_NAME as MANIFEST
 from bpe.manifest import Manifest, parse_manifest
-from bpe.strict_json import Node, parse_json, read_choice, read_count, read_items, read_object, read_sha256, read_text
+from bpe.shared_vocabulary import SharedVocabulary, read_shared_vocabulary
+from bpe.strict_json import Node, parse_json, read_choice, read_items, read_object, read_sha256, read_text
 
 __all__ = [
     "FILE_NAME",
@@ -32,7 +33,6 @@ __all__ = [
     "MAX_WEIGHT",
     "Mixture",
     "MixtureSource",
-    "MixtureVocabulary",
     "check_vocabulary",
     "dump_mixture",
     "is_mixture",
@@ -57,19 +57,11 @@ class MixtureSource(NamedTuple):
     weight: str  # times that it is seen in an epoch, in decimals
 
 
-class MixtureVocabulary(NamedTuple):
-    """What all sources are encoded with."""
-
-    fingerprint: str
-    encoding: str
-    size: int
-
-
 class Mixture(NamedTuple):
     """A training set out of several runs."""
 
     sources: tuple[MixtureSource, ...]
-    vocabulary: MixtureVocabulary
+    vocabulary: SharedVocabulary
 
 
 def is_mixture(folder: Path) -> bool:
@@ -96,10 +88,10 @@ def _windows_of(folder: Path, generation: int | None) -> Mixture:
     growing = load_growing(folder, generation=generation)
     if growing.vocabulary is None:
         raise ShardError(
-            folder / MANIFEST, "vocabulary", "holds documents but no shards; follow with --vocabulary to make them"
+            folder / MANIFEST, "vocabulary", "holds documents but no shards, so there is nothing to train on"
         )
     sources = tuple(MixtureSource(window.run, window.manifest_sha256, "1") for window in growing.windows)
-    return Mixture(sources, MixtureVocabulary(*growing.vocabulary))
+    return Mixture(sources, growing.vocabulary)
 
 
 def parse_mixture(data: bytes, *, path: str = FILE_NAME) -> Mixture:
@@ -112,15 +104,7 @@ def parse_mixture(data: bytes, *, path: str = FILE_NAME) -> Mixture:
         node["sources"].fail(f"a mixture of nothing; {_AGAIN}")
     if len({source.run for source in sources}) != len(sources):
         node["sources"].fail(f"a run is named twice; give it one weight, and {_AGAIN}")
-    vocabulary = read_object(node["vocabulary"], MixtureVocabulary._fields)
-    return Mixture(
-        sources,
-        MixtureVocabulary(
-            read_sha256(vocabulary["fingerprint"]),
-            read_choice(vocabulary["encoding"], ENCODINGS),
-            read_count(vocabulary["size"]),
-        ),
-    )
+    return Mixture(sources, read_shared_vocabulary(node["vocabulary"]))
 
 
 def dump_mixture(mixture: Mixture) -> bytes:
@@ -170,7 +154,7 @@ def _list_in(folder: Path) -> Path:
     return folder / (MANIFEST if is_growing(folder) else FILE_NAME)
 
 
-def check_vocabulary(found: VocabularyEntry | None, wanted: MixtureVocabulary, *, path: Path, other: Path) -> None:
+def check_vocabulary(found: VocabularyEntry | None, wanted: SharedVocabulary, *, path: Path, other: Path) -> None:
     """ShardError unless a run's ids are of this vocabulary and encoding; `other` is the run that they are those of."""
     if found is None:
         raise ShardError(path, "vocabulary", "holds documents but no shards; make them with `prep-shards encode`")

@@ -52,8 +52,7 @@ def check_dataflow(execution: Execution) -> None:
         )
     if not execution.output.startswith("gs://"):
         raise ValueError(f"--output {execution.output}: workers of Dataflow write to a bucket; name a gs:// folder")
-    for name, path in (("--vocabulary", execution.vocabulary), *(("--against", run) for run in execution.against)):
-        _check_reach(name, path)
+    _check_reach("--vocabulary", execution.vocabulary)
     if not _is_installed("google.cloud.dataflow") or not _is_installed("gcsfs"):
         raise ValueError("--runner dataflow needs Google's clients: pip install 'shardmill[pipelines,gcp]'")
 

@@ -27,6 +27,7 @@ from apache_beam.utils.subprocess_server import JavaJarServer
 
 from pipelines.settings import Execution
 
+RUNNER = "FlinkRunner"
 JAR_VARIABLE = "SHARDMILL_FLINK_JOB_SERVER_JAR"
 ANSWER_SECONDS = 10.0
 WORKER_SECONDS = 60.0  # importing Beam takes seconds, on a busy machine tens of them
@@ -47,7 +48,16 @@ def flink_arguments(execution: Execution) -> Iterator[str]:
 
 
 def check_flink(execution: Execution) -> None:
-    """Raises ValueError for whatever would make the job fail, or wait for ever, once it is submitted."""
+    """Raises ValueError for whatever would make the job fail, or wait for ever, once it is submitted.
+
+    Of a job that is only shown, and of other runners, no more is asked than that they are not given Flink's flags.
+    """
+    if execution.runner != RUNNER:
+        for flag, value in (("--flink-master", execution.flink_master), ("--worker-pool", execution.worker_pool)):
+            if value:
+                raise ValueError(f"{flag} {value} is for --runner flink, and the runner is {execution.runner}")
+    if execution.runner != RUNNER or execution.dry_run:
+        return
     asked = PipelineOptions([*flink_arguments(execution), *execution.beam_options])
     options = asked.view_as(FlinkRunnerOptions)
     if not shutil.which("java"):

@@ -25,12 +25,12 @@ from bpe.mixture import (
     FILE_NAME,
     Mixture,
     MixtureSource,
-    MixtureVocabulary,
     check_vocabulary,
     dump_mixture,
     is_mixture,
     parse_weight,
 )
+from bpe.shared_vocabulary import SharedVocabulary
 from pipelines.command import print_lines
 from pipelines.sharding import HELD_OUT, TRAIN
 from pipelines.storage import make_folder, write_atomically
@@ -114,7 +114,7 @@ def make_mixture(sources: Sequence[Source], output: Path) -> Mixture:
     first = sources[0]
     vocabulary = first.manifest.vocabulary
     assert vocabulary is not None  # a manifest with shards has one
-    wanted = MixtureVocabulary(vocabulary.fingerprint, vocabulary.encoding, vocabulary.size)
+    wanted = SharedVocabulary(vocabulary.fingerprint, vocabulary.encoding, vocabulary.size)
     for number, source in enumerate(sources):
         if source.manifest_sha256 in {other.manifest_sha256 for other in sources[:number]}:
             raise ValueError(f"--source {source.folder} is named twice, or copied; give it one weight")

@@ -128,8 +128,7 @@ def read_execution(flags: argparse.Namespace, beam_options: list[str]) -> Execut
     )
     check_beam_options(execution, known=[f"--{name.replace('_', '-')}" for name in vars(flags)])
     check_dataflow(execution)
-    if execution.runner == "FlinkRunner" and not execution.dry_run:
-        check_flink(execution)
+    check_flink(execution)
     return execution
 
 

@@ -20,14 +20,15 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from pipelines.dataflow import RUNNER as DATAFLOW
 from pipelines.dataflow import dataflow_arguments, writes_template
+from pipelines.flink import RUNNER as FLINK
 from pipelines.flink import flink_arguments
 from pipelines.settings import Execution
 from pipelines.staging import staged_code
 
 RUNNERS = {
     "local": "FnApiRunner",
-    "flink": "FlinkRunner",
-    "dataflow": "DataflowRunner",
+    "flink": FLINK,
+    "dataflow": DATAFLOW,
     "FnApiRunner": "FnApiRunner",
     "BundleBasedDirectRunner": "BundleBasedDirectRunner",
 }
@@ -91,7 +92,7 @@ def beam_arguments(execution: Execution, name: str = "") -> Iterator[str]:
     if execution.is_local:
         yield f"--direct_num_workers={execution.workers}"
         yield f"--direct_running_mode={'multi_processing' if execution.workers > 1 else 'in_memory'}"
-    elif execution.runner == "FlinkRunner":
+    elif execution.runner == FLINK:
         yield from flink_arguments(execution)
     elif execution.runner == DATAFLOW:
         yield from dataflow_arguments(execution, name)

@@ -13,7 +13,6 @@ from bpe.errors import ShardError
 from bpe.growing import (
     FILE_NAME,
     Growing,
-    GrowingVocabulary,
     Window,
     dump_growing,
     generation_name,
@@ -26,8 +25,9 @@ from bpe.growing import (
 )
 from bpe.manifest import load_manifest
 from bpe.mixture import is_mixture, load_mixture
+from bpe.shared_vocabulary import SharedVocabulary
 
-VOCABULARY = GrowingVocabulary("3" * 64, "fairseq", 50_265)
+VOCABULARY = SharedVocabulary("3" * 64, "fairseq", 50_265)
 WINDOWS = (
     Window(1, 4, window_folder(1, 4), "1" * 64, files=9, read=10, kept=5, rejected=4, broken=1, tokens=800),
     Window(5, 5, window_folder(5, 5), "2" * 64, files=1, read=0, kept=0, rejected=0, broken=0, tokens=0),
@@ -128,7 +128,7 @@ def test_a_growing_corpus_is_read_as_the_mixture_of_its_windows(corpus: Path) ->
 
 def test_documents_without_shards_are_no_training_set(corpus: Path) -> None:
     (corpus / FILE_NAME).write_bytes(dump_growing(load_growing(corpus)._replace(vocabulary=None)))
-    with pytest.raises(ShardError, match="follow with --vocabulary"):
+    with pytest.raises(ShardError, match="documents but no shards"):
         load_mixture(corpus)
 
 

@@ -15,7 +15,6 @@ from bpe.manifest import VocabularyEntry
 from bpe.mixture import (
     Mixture,
     MixtureSource,
-    MixtureVocabulary,
     check_vocabulary,
     dump_mixture,
     is_mixture,
@@ -24,8 +23,9 @@ from bpe.mixture import (
     parse_mixture,
     parse_weight,
 )
+from bpe.shared_vocabulary import SharedVocabulary
 
-VOCABULARY = MixtureVocabulary("3" * 64, "fairseq", 50_265)
+VOCABULARY = SharedVocabulary("3" * 64, "fairseq", 50_265)
 MIXTURE = Mixture((MixtureSource("../a", "1" * 64, "1"), MixtureSource("b", "2" * 64, "0.25")), VOCABULARY)
 
 weights = st.one_of(
@@ -38,7 +38,7 @@ mixtures = st.builds(
     st.lists(
         st.builds(MixtureSource, folders, digests, weights), min_size=1, max_size=5, unique_by=lambda one: one.run
     ).map(tuple),
-    st.builds(MixtureVocabulary, digests, st.sampled_from(["fairseq", "lossless"]), st.integers(1, 60_000)),
+    st.builds(SharedVocabulary, digests, st.sampled_from(["fairseq", "lossless"]), st.integers(1, 60_000)),
 )
 
 

@@ -3,9 +3,12 @@
 import hashlib
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +95,43 @@ def manifest(run: Path) -> dict[str, Any]:
 def rows() -> Callable[[Path, str], list[dict[str, Any]]]:
     """The rows of a run's documents/ or rejected/."""
     return lambda run, folder: ds.dataset(run / folder).to_table().to_pylist()
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Finds a port of this machine that nobody listens on."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return find
+
+
+@pytest.fixture
+def start_pool(project_root: Path, free_port: Callable[[], int]) -> Iterator[Callable[[dict[str, str]], int]]:
+    """Starts a Beam worker pool in an environment and gives its port; pools and their workers end with the test."""
+    pools: list[subprocess.Popen[bytes]] = []
+
+    def start(environment: dict[str, str]) -> int:
+        port = free_port()
+        words = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
+        pools.append(subprocess.Popen(words, cwd=project_root, env=environment, start_new_session=True))
+        wait_for_port(port)
+        return port
+
+    yield start
+    for pool in pools:
+        os.killpg(pool.pid, signal.SIGKILL)
+        pool.wait()
+
+
+def wait_for_port(port: int, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"nobody listens on port {port}")

@@ -2,29 +2,26 @@
 
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipelines.flink import check_cluster, check_jar, check_worker_pool
+from pipelines.flink import check_cluster, check_flink, check_jar, check_worker_pool
+from pipelines.settings import Execution
+
+Pool = Callable[[dict[str, str]], int]
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(900)]  # the first start downloads 300 MB
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
-def cluster(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int, list[str]]]:
+def cluster(
+    project_root: Path, free_port: Callable[[], int], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[int, int, list[str]]]:
     """A running cluster: port of its REST interface, port of its pool, and the command with its flags."""
     if not shutil.which("java"):
         pytest.skip("no java on PATH")
@@ -69,44 +66,57 @@ def test_a_taken_port_is_named(cluster: tuple[int, int, list[str]], tmp_path: Pa
     assert f"port {cluster[0]} is taken" in done.stderr
 
 
-def test_what_is_not_up_has_a_status_of_1_and_nothing_to_stop(project_root: Path, tmp_path: Path):
+def test_what_is_not_up_has_a_status_of_1_and_nothing_to_stop(
+    project_root: Path, free_port: Callable[[], int], tmp_path: Path
+):
     words = [sys.executable, str(project_root / "deploy/flink/local-cluster")]
     flags = ["--home", str(tmp_path), "--port", str(free_port()), "--pool-port", str(free_port())]
     assert run(words, "status", flags).returncode == 1
     assert "nothing to stop" in run(words, "stop", flags).stdout
 
 
-def test_a_cluster_that_does_not_answer_and_a_jar_that_is_not_there_are_named(tmp_path: Path):
+def test_a_cluster_that_does_not_answer_and_a_jar_that_cannot_be_had_are_named(
+    free_port: Callable[[], int], tmp_path: Path
+):
     with pytest.raises(ValueError, match="no Flink answers there"):
         check_cluster(f"localhost:{free_port()}", flink_version="2.2")
     with pytest.raises(ValueError, match=r"no\.jar: no such file"):
         check_jar(str(tmp_path / "no.jar"), flink_version="2.2")
+    with pytest.raises(ValueError, match=r"job server cannot be had from http://localhost.*--flink_job_server_jar"):
+        check_jar(f"http://localhost:{free_port()}/job-server.jar", flink_version="2.2")
     with pytest.raises(ValueError, match="nothing answers there"):
         check_worker_pool(f"localhost:{free_port()}")
 
 
-def test_a_pool_whose_python_has_no_beam_is_found_out(tmp_path: Path):
-    port = free_port()
+def test_a_pool_whose_python_has_no_beam_is_found_out(start_pool: Pool, environment: dict[str, str], tmp_path: Path):
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nexit 1\n")
     python.chmod(0o755)
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    words = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
-    pool = subprocess.Popen(words, env={**os.environ, "PATH": path}, start_new_session=True)
-    try:
-        wait_for_port(port)
-        with pytest.raises(ValueError, match="the pool's `python` started no worker"):
-            check_worker_pool(f"localhost:{port}", wait_s=5)
-    finally:
-        os.killpg(pool.pid, signal.SIGKILL)
-        pool.wait()
+    port = start_pool({**environment, "PATH": f"{tmp_path}{os.pathsep}{environment['PATH']}"})
+    with pytest.raises(ValueError, match="the pool's `python` started no worker"):
+        check_worker_pool(f"localhost:{port}", wait_s=5)
 
 
-def wait_for_port(port: int, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.2)
-    raise AssertionError(f"nobody listens on port {port}")
+def test_a_machine_without_java_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match="no java on PATH; install Java 17"):
+        check_flink(Execution(output=str(tmp_path / "out"), runner="FlinkRunner"))
+
+
+def test_flags_of_flink_are_refused_for_another_runner(tmp_path: Path):
+    for flag in ("flink_master", "worker_pool"):
+        with pytest.raises(ValueError, match=f"--{flag.replace('_', '-')} localhost:1 is for --runner flink"):
+            check_flink(Execution(output=str(tmp_path / "out"), **{flag: "localhost:1"}))
+
+
+def test_a_command_that_cannot_be_submitted_ends_with_one_line_and_writes_nothing(
+    command: Any, sample: str, free_port: Callable[[], int], tmp_path: Path
+):
+    if not shutil.which("java"):
+        pytest.skip("no java on PATH")
+    words = ["--runner", "flink", "--flink-master", f"localhost:{free_port()}", "--worker-pool", "localhost:1"]
+    output = tmp_path / "out"
+    done = command("beam", "run", "pipelines/ccnews.py", "--input", sample, "--output", str(output), *words, status=2)
+    assert "no Flink answers there" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not output.exists()

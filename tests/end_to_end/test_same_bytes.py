@@ -3,11 +3,9 @@
 import os
 import random
 import signal
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -42,35 +40,11 @@ def test_splitting_and_naming_the_input_otherwise_writes_the_same_bytes(
     assert digest(tmp_path / "out") == digest(reference_run)
 
 
-@pytest.fixture
-def worker_pool(environment: dict[str, str], project_root: Path) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    module = "apache_beam.runners.worker.worker_pool_main"
-    words = [sys.executable, "-m", module, f"--service_port={port}", "--container_executable=python"]
-    pool = subprocess.Popen(words[:4], cwd=project_root, env=environment, start_new_session=True)
-    wait_for_port(port)
-    yield port
-    os.killpg(pool.pid, signal.SIGKILL)
-    pool.wait()
-
-
-def wait_for_port(port: int, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.2)
-    raise AssertionError(f"nobody listens on port {port}")
-
-
 def test_a_portable_runner_with_external_workers_writes_the_same_bytes(
-    command, flags, worker_pool: int, reference_run: Path, digest: Digest, tmp_path: Path
+    command, flags, start_pool, environment: dict[str, str], reference_run: Path, digest: Digest, tmp_path: Path
 ):
     portable = ["--runner", "PortableRunner", "--job_endpoint=embed", "--environment_type=EXTERNAL"]
-    command(*flags, *portable, f"--environment_config=localhost:{worker_pool}")
+    command(*flags, *portable, f"--environment_config=localhost:{start_pool(environment)}")
     assert digest(tmp_path / "out") == digest(reference_run)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bpe.mixture import FILE_NAME, Mixture, MixtureSource, MixtureVocabulary, dump_mixture
+from bpe.mixture import FILE_NAME, Mixture, MixtureSource, dump_mixture
+from bpe.shared_vocabulary import SharedVocabulary
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def mixed(make_run, tmp_path: Path):
         for manifest in [run.folder / "manifest.json"]
     ]
     vocabulary = runs[0].manifest.vocabulary
-    wanted = MixtureVocabulary(vocabulary.fingerprint, vocabulary.encoding, vocabulary.size)
+    wanted = SharedVocabulary(vocabulary.fingerprint, vocabulary.encoding, vocabulary.size)
     (tmp_path / "mixed").mkdir()
     (tmp_path / "mixed" / FILE_NAME).write_bytes(dump_mixture(Mixture(tuple(sources), wanted)))
     return tmp_path / "mixed", runs

@@ -29,10 +29,14 @@ WRONG = [
 
 @pytest.mark.parametrize(("change", "said"), WRONG)
 def test_what_is_missing_or_out_of_reach_is_one_line(
-    change: dict[str, str | None], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    change: dict[str, str | None],
+    said: str,
+    project_root: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ):
     pytest.importorskip("google.cloud.dataflow", reason="apache-beam[gcp] is not installed")
-    monkeypatch.chdir(Path(__file__).resolve().parents[2])
+    monkeypatch.chdir(project_root)  # the sample is named by a path from there
     flags = [f"{name}={value}" for name, value in {**GOOD, **change}.items() if value is not None]
     assert ccnews.run([*flags, "--runner=dataflow", "--dry-run"]) == 2
     shown = capsys.readouterr()

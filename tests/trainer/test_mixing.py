@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpe.errors import ShardError
-from bpe.mixture import FILE_NAME, Mixture, MixtureSource, MixtureVocabulary, dump_mixture
+from bpe.mixture import FILE_NAME, Mixture, MixtureSource, dump_mixture
+from bpe.shared_vocabulary import SharedVocabulary
 from trainer.masking import MaskingRules
 from trainer.mixing import Part, count_blocks, draw_blocks
 from trainer.plan import BatchSize, Order, PackingRules, SampleId, SampleRun
@@ -90,7 +91,7 @@ def write_mix(folder: Path, sources: list[tuple[Path, str]]) -> Path:
             MixtureSource(os.path.relpath(run.resolve(), folder.resolve()), digest, weight)
             for (run, weight), digest in zip(sources, (hashlib.sha256(m).hexdigest() for m in manifests), strict=True)
         ),
-        MixtureVocabulary(vocabulary["fingerprint"], vocabulary["encoding"], vocabulary["size"]),
+        SharedVocabulary(vocabulary["fingerprint"], vocabulary["encoding"], vocabulary["size"]),
     )
     (folder / FILE_NAME).write_bytes(dump_mixture(mixture))
     return folder
