@@ -64,7 +64,11 @@ def read_run(output: str, name: str) -> FinishedRun:
 def describe_window(output: str, first: int, last: int) -> Window:
     """What a generation says of the run that stands for some windows."""
     run = window_folder(first, last)
-    manifest, digest = read_run(output, run)
+    return _describe_run(run, first, last, read_run(output, run))
+
+
+def _describe_run(run: str, first: int, last: int, finished: FinishedRun) -> Window:
+    manifest, digest = finished
     books = manifest.books
     return Window(
         first=first,
@@ -92,6 +96,35 @@ def next_generation(before: Generation, windows: Sequence[Window]) -> Growing:
     """The generation of these windows that follows another; not published yet."""
     growing, digest = before
     return growing._replace(generation=growing.generation + 1, previous=digest, windows=tuple(windows))
+
+
+def refresh(output: str) -> Generation:
+    """The newest generation; before that, publishes one that takes up what was forgotten in its windows since.
+
+    Whoever writes to a corpus calls it first, and holds the corpus's lock. ShardError where there is no corpus, where
+    a removal was interrupted, or where a window is another run than the one that was listed less what was forgotten.
+    """
+    newest = read_generation(output)
+    if newest is None:
+        raise ShardError(join(output, FILE_NAME), "", "no growing corpus here; `beam run … --follow` makes one")
+    windows = tuple(_refresh_window(output, window) for window in newest.growing.windows)
+    if windows == newest.growing.windows:
+        return newest
+    return publish(output, next_generation(newest, windows))
+
+
+def _refresh_window(output: str, window: Window) -> Window:
+    """The window as its run is now. Each removal names the manifest before it, so a chain of them leads to ours."""
+    run = read_run(output, window.run)
+    if run.sha256 == window.manifest_sha256:
+        return window
+    if window.manifest_sha256 not in {removal.previous_manifest for removal in run.manifest.removals}:
+        found = (
+            f"sha256 {run.sha256[:16]}, but {join(output, FILE_NAME)} lists {window.manifest_sha256[:16]}, and this is"
+            " not that run less what was forgotten; bring that one back"
+        )
+        raise ShardError(join(output, window.run, FILE_NAME), "", found)
+    return _describe_run(window.run, window.first, window.last, run)
 
 
 def publish(output: str, growing: Growing) -> Generation:
