@@ -12,7 +12,6 @@ that inherits the descriptor (`--lock-fd`).
 
 import fcntl
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +21,8 @@ from typing import NamedTuple
 from bpe.entries import Counts, Manifest
 from bpe.errors import ShardError
 from bpe.growing import FILE_NAME, Growing, Window, window_folder
-from pipelines.generations import Generation, describe_window, next_generation, publish, read_generation, refresh
+from pipelines.forget_windows import refresh_corpus
+from pipelines.generations import Generation, describe_window, find_folders, next_generation, publish, read_generation
 from pipelines.ledger import BooksError
 from pipelines.merge_plan import MergePlan, plan_merge
 from pipelines.merging import build_merge
@@ -31,9 +31,6 @@ from pipelines.running import log_to, run_pipeline
 from pipelines.runs import clear_leftovers, find_finished_run, hold_output, prepare_output, read_committed
 from pipelines.settings import Execution
 from pipelines.storage import join, remove, remove_tree
-
-_WINDOWS = "windows"
-_FOLDER = re.compile(r"(\d{8})(?:-(\d{8}))?")
 
 
 class Compaction(NamedTuple):
@@ -68,7 +65,7 @@ def compact_windows(
     """
     check_place(output)
     with hold_corpus(output, lock):
-        before = refresh(output)
+        before = refresh_corpus(output)
         merged = choose_windows(before.growing, first, last)
         if len(merged) < max(min_windows, 2):
             return Compaction((), None, before)
@@ -111,21 +108,18 @@ def choose_windows(growing: Growing, first: int | None, last: int | None) -> tup
 def find_leftovers(output: str, growing: Growing) -> list[Leftover]:
     """Folders of windows that the generation has in another form; what comes after its last window is not ours."""
     listed = {window.run for window in growing.windows}
-    found = []
-    folder = Path(output) / _WINDOWS
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        named = _FOLDER.fullmatch(path.name)
-        run = f"{_WINDOWS}/{path.name}"
-        if named and path.is_dir() and run not in listed and int(named[2] or named[1]) <= growing.windows[-1].last:
-            found.append(Leftover(run, (path / FILE_NAME).is_file()))
-    return found
+    return [
+        Leftover(folder.run, Path(output, folder.run, FILE_NAME).is_file())
+        for folder in find_folders(output)
+        if folder.run not in listed and folder.last <= growing.windows[-1].last
+    ]
 
 
 def prune_windows(output: str, *, lock: int | None = None) -> list[str]:
     """Removes the folders that only older generations list, which cannot be opened any more; says which they were."""
     check_place(output)
     with hold_corpus(output, lock):
-        leftovers = find_leftovers(output, refresh(output).growing)
+        leftovers = find_leftovers(output, refresh_corpus(output).growing)
         for leftover in leftovers:
             # Without its manifest first, so that what is half removed is never taken for a run.
             remove(join(output, leftover.run, FILE_NAME))

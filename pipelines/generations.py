@@ -6,7 +6,9 @@ of the generation before it, so a writer that was killed between the two files w
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from bpe.errors import ShardError
@@ -24,12 +26,23 @@ from bpe.manifest import Manifest, parse_manifest
 from bpe.shared_vocabulary import SharedVocabulary
 from pipelines.storage import exists, join, make_folder, open_read, write_atomically
 
+_WINDOWS = "windows"
+_FOLDER = re.compile(r"(\d{8})(?:-(\d{8}))?", re.ASCII)
+
 
 class Generation(NamedTuple):
     """A generation that was published."""
 
     growing: Growing
     sha256: str  # of its file
+
+
+class WindowFolder(NamedTuple):
+    """A folder below windows/, whether or not a generation lists it."""
+
+    run: str  # relative to the corpus
+    first: int
+    last: int
 
 
 class FinishedRun(NamedTuple):
@@ -50,6 +63,16 @@ def read_generation(output: str) -> Generation | None:
             path, "", "a finished run that does not grow; choose another --output, and name this one with --against"
         )
     return Generation(parse_growing(data, path=path), hashlib.sha256(data).hexdigest())
+
+
+def find_folders(output: str) -> list[WindowFolder]:
+    """The folders of windows, by their names, in a corpus on a local disk: finished or not, listed or not."""
+    found = []
+    for path in sorted(Path(output, _WINDOWS).glob("*")):
+        named = _FOLDER.fullmatch(path.name)
+        if named and path.is_dir():
+            found.append(WindowFolder(f"{_WINDOWS}/{path.name}", int(named[1]), int(named[2] or named[1])))
+    return found
 
 
 def read_run(output: str, name: str) -> FinishedRun:

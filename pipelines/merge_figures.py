@@ -41,6 +41,8 @@ def _merge_near(reports: Sequence[Details]) -> dict[str, object]:
     """Figures of `pipelines.near_report`. A bucket that grew is there as it was last."""
     merged: dict[str, object] = {}
     for name, value in reports[0].items():
+        if name == "runs_added_up":
+            continue
         values = [report.get(name) for report in reports]
         if name == "recall_estimate":
             merged[name] = _recall(reports)
@@ -50,7 +52,8 @@ def _merge_near(reports: Sequence[Details]) -> dict[str, object]:
             merged[name] = value
         else:
             merged[name] = _add(values)
-    return merged
+    # A bucket that grew from run to run counts in each, as does a component.
+    return merged | {"runs_added_up": sum(_number(report.get("runs_added_up", 1)) for report in reports)}
 
 
 def _recall(reports: Sequence[Details]) -> float | None:
