@@ -29,6 +29,10 @@ _OUTSIDE = re.compile(r"^/|(^|/)\.\.(/|$)|://|[\x00-\x1f\x7f]")
 Month = tuple[int, int]
 
 
+class NothingThereError(ValueError):
+    """A pattern, folder or month that holds no file of a crawl, or none yet."""
+
+
 class ListedFile(NamedTuple):
     """A file of a crawl: its path below the crawl's root, and its size where the listing says it."""
 
@@ -77,7 +81,8 @@ def list_month_paths(
     else:
         found = [ListedFile(line, None) for line in sorted(set(lines))]
     if not found:
-        raise ValueError(f"{redact_credentials(crawl_root)}: no {_WARC} files of {year:04d}-{month:02d}; leave it out")
+        shown = redact_credentials(crawl_root)
+        raise NothingThereError(f"{shown}: no {_WARC} files of {year:04d}-{month:02d}; leave it out")
     return found
 
 

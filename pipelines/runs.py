@@ -5,6 +5,7 @@ one it is finished, and is only written over when asked to.
 """
 
 import fcntl
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,19 +80,30 @@ def read_committed(output: str) -> Manifest:
 
 
 @contextmanager
-def hold_output(output: str) -> Iterator[None]:
-    """Keeps a second local run out of the folder for as long as this one writes; a dead run holds nothing."""
+def hold_output(output: str, *, wait_s: float = 0.0) -> Iterator[tuple[int, ...]]:
+    """Keeps a second local run out of the folder for as long as this one writes; a dead run holds nothing.
+
+    Gives the descriptor of the lock, none in an object store: a process that inherits it holds the lock, too.
+    ValueError where another run holds it for `wait_s` seconds.
+    """
     if "://" in output:
-        yield
+        yield ()
         return
     folder = Path(output) / "work"
     folder.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + wait_s
     with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"another run is writing to {output}; wait for it or choose another --output") from error
-        yield
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= until:
+                    raise ValueError(
+                        f"another run is writing to {output}; wait for it or choose another --output"
+                    ) from error
+                time.sleep(0.1)
+        yield (lock.fileno(),)
 
 
 def prepare_output(output: str, work_folder: str) -> None:
