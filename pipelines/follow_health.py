@@ -30,7 +30,7 @@ class FollowStatus:
     growing: Growing | None = None
     pending_files: int = 0
     pending_bytes: int = 0
-    oldest_pending_s: float = 0.0
+    oldest_pending_at: float | None = None  # on the monotonic clock
     changed_files: int = 0
     window: int = 0  # that is being made, 0 for none
     window_s: float = 0.0  # that the last one took
@@ -71,7 +71,8 @@ class _Collector:
         yield _gauge("consecutive_failures", "failures since the last success", status.failures_in_a_row)
         yield _gauge("pending_files", "files that wait for a window", status.pending_files)
         yield _gauge("pending_bytes", "bytes of the files that wait, where known", status.pending_bytes)
-        yield _gauge("oldest_pending_seconds", "time that the oldest of them has waited", status.oldest_pending_s)
+        waited = time.monotonic() - status.oldest_pending_at if status.oldest_pending_at is not None else 0.0
+        yield _gauge("oldest_pending_seconds", "time that the oldest of them has waited", waited)
         yield _gauge("changed_files", "files that changed after they were taken", status.changed_files)
         yield _gauge("window_seconds", "time that the last window took", status.window_s)
         yield _gauge("window_in_progress", "number of the window that is being made, 0 for none", status.window)

@@ -56,9 +56,9 @@ class Watcher:
         return Sight(tuple(sorted(pending)), tuple(sorted(unsettled)), tuple(sorted(changed)))
 
     @property
-    def oldest_pending_s(self) -> float:
-        """For how long the file has waited that has waited longest."""
-        return time.monotonic() - min(self._pending_since.values(), default=time.monotonic())
+    def oldest_pending_at(self) -> float | None:
+        """When the pending file that has waited longest was first seen, on the monotonic clock."""
+        return min(self._pending_since.values(), default=None)
 
     def _with_size(self, file: InputFile, *, may_wait: bool) -> InputFile | None:
         try:

@@ -120,7 +120,8 @@ class _Follower:
             self._publish(number, time.monotonic())  # it was finished, and we were killed before we said so
             return 0.0
         if is_planned(self.corpus.output, number):
-            return self._make(number, left=1)  # what a follower before us began; then we look
+            self._make(number)  # what a follower before us began; then we look
+            return 0.0
         sight = self.watcher.look(self.taken)
         self._note(sight)
         if not sight.pending:
@@ -132,9 +133,11 @@ class _Follower:
             return min(60.0, self.rules.every_s)
         files = choose_files(sight.pending, limit=self.rules.window_files)
         write_plan(self.corpus.output, number, files)
-        return self._make(number, left=len(sight.pending) - len(files))
+        left = [file for file in sight.pending if file not in files]
+        self._make(number, left=left)
+        return 0.0 if left or self.rules.once else None
 
-    def _make(self, number: int, *, left: int) -> float | None:
+    def _make(self, number: int, *, left: Sequence[InputFile] = ()) -> None:
         self.is_idle = False
         self.status.window, began = number, time.monotonic()
         try:
@@ -142,14 +145,14 @@ class _Follower:
         finally:
             self.status.window, self.status.looked_at = 0, time.monotonic()
         if self.stop.is_asked and code != 0:
-            return 0.0
+            return
         if code == 2:
             raise SystemExit(2)  # the run has said what is wrong with the command, and it will not get better
         if code != 0:
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
             raise OSError(f"the run of window {number} {how}; see above, and {self._log_of(number)}")
         self._publish(number, began)
-        return 0.0 if left or self.rules.once else None
+        self._note_pending(left)
 
     def _run_window(self, number: int) -> int:
         """The window's run, as a process that ends with this one; its exit status."""
@@ -187,14 +190,17 @@ class _Follower:
     def _note(self, sight: Sight) -> None:
         """Takes down what a look has found."""
         self.has_looked, status = True, self.status
-        status.pending_files = len(sight.pending) + len(sight.unsettled)
-        status.pending_bytes = sum(file.n_bytes or 0 for file in (*sight.pending, *sight.unsettled))
-        status.oldest_pending_s, status.changed_files = self.watcher.oldest_pending_s, len(sight.changed)
+        self._note_pending([*sight.pending, *sight.unsettled])
+        status.oldest_pending_at, status.changed_files = self.watcher.oldest_pending_at, len(sight.changed)
         status.looked_at = time.monotonic()
         for name in sight.changed:
             if name not in self.changed:
                 _say(f"{name} has changed since it was taken, and is not read again: give new content a new name")
         self.changed |= set(sight.changed)
+
+    def _note_pending(self, files: Sequence[InputFile]) -> None:
+        self.status.pending_files = len(files)
+        self.status.pending_bytes = sum(file.n_bytes or 0 for file in files)
 
     def _rest(self) -> None:
         self.status.failures_in_a_row = 0

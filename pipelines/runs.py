@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bpe.errors import ShardError
+from bpe.growing import is_growing_manifest
 from bpe.manifest import FILE_NAME, Manifest, parse_manifest, settings_hash
 from pipelines.inputs import InputFile
 from pipelines.settings import Execution, RunSettings
@@ -33,6 +34,15 @@ def find_finished_run(output: str) -> Manifest | None:
         return parse_manifest(stream.read(), path=path)
 
 
+def is_growing_corpus(output: str) -> bool:
+    """Whether the folder holds windows rather than a run of its own."""
+    path = join(output, FILE_NAME)
+    if not exists(path):
+        return False
+    with open_read(path) as stream:
+        return is_growing_manifest(stream.read(64))
+
+
 def is_same_run(manifest: Manifest, settings: dict[str, object], inputs: Sequence[InputFile]) -> bool:
     """Whether a finished run was made from these settings and this input (names, and sizes where known)."""
     if manifest.settings_hash != settings_hash(settings):
@@ -47,6 +57,8 @@ def check_output(
     output: str, settings: dict[str, object], inputs: Sequence[InputFile], *, overwrite: bool
 ) -> Manifest | None:
     """The manifest where this very run is finished, else None; ValueError where the folder is somebody else's."""
+    if is_growing_corpus(output):
+        raise ValueError(f"{output} is a growing corpus; add to it with --follow, or choose another --output")
     manifest = find_finished_run(output)
     if manifest is not None:
         if overwrite and manifest.removals:
