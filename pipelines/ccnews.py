@@ -66,7 +66,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="WARC, ARC or WET files: patterns in quotes, URLs, or lists of paths (@list.txt, *.paths.gz)",
     )  # fmt: skip
     group.add_argument("--months", default="", metavar="FROM..TO",
-                       help="months of CC-NEWS to fetch, as in 2016-09..2019-02 (the paper's)")  # fmt: skip
+                       help="months of CC-NEWS to fetch, as in 2016-09..2019-02 (the paper's);"
+                            " 2026-01.. goes on for ever, with --follow")  # fmt: skip
     group.add_argument("--crawl-root", default="", metavar="ROOT",
                        help="where crawl-data/ and what lists name lie: https, s3 or a local mirror"
                             " (default: https://data.commoncrawl.org; of lists: their own folder)")  # fmt: skip

@@ -21,10 +21,12 @@ from urllib.parse import urlsplit
 from corpora.urls import redact_credentials
 from pipelines.listing import (
     DEFAULT_CRAWL_ROOT,
+    Month,
     NothingThereError,
     list_month_paths,
     parse_months,
     read_path_lines,
+    this_month,
 )
 from pipelines.storage import is_url, is_web, join, local_path, open_read, open_store, size_of, write_atomically
 
@@ -60,8 +62,8 @@ def resolve_inputs(
 
     An argument is a file, a folder (all below it with one of `folder_endings`), a pattern, a URL, or a
     list of these: `@list`, or a name with one of `list_endings`. A relative line of a list is a path
-    below `crawl_root` where that is given, else beside the list. With
-    `following` an argument may name nothing yet, and nobody asks for sizes.
+    below `crawl_root` where that is given, else beside the list. When `following`, an argument may name
+    nothing yet, months may have no end, and nobody asks for sizes.
     """
     if max_warcs is not None and max_warcs < 1:
         raise ValueError(f"--max-warcs is {max_warcs}; it counts files, at least 1")
@@ -74,13 +76,9 @@ def resolve_inputs(
         with tolerated:
             named = _expand(argument.removeprefix("@"), () if is_list else folder_endings)
             files += _read_lists(named, crawl_root) if is_list else named
-    in_months: list[InputFile] = []
-    for year, month in parse_months(months) if months else ():
-        with tolerated:
-            in_months += _list_month(year, month, crawl_root or DEFAULT_CRAWL_ROOT)
-        if max_warcs is not None and len(in_months) >= max_warcs:
-            break  # later months sort behind: they cannot be among the first files
-    found = _distinct(files + in_months)[:max_warcs]
+    if months:
+        files += _list_months(months, crawl_root or DEFAULT_CRAWL_ROOT, max_warcs, following=following)
+    found = _distinct(files)[:max_warcs]
     return found if following else [with_size(file) for file in found]
 
 
@@ -251,9 +249,20 @@ def _file_of_line(line: str, root: str) -> InputFile:
     return _make(posixpath.basename(name) if name.startswith("..") else name, location)
 
 
-def _list_month(year: int, month: int, crawl_root: str) -> list[InputFile]:
+def _list_months(months: str, crawl_root: str, max_warcs: int | None, *, following: bool) -> list[InputFile]:
+    files: list[InputFile] = []
+    wanted = parse_months(months, now=this_month() if following else None)
+    for month in wanted:
+        may_be_absent = following and month == wanted[-1]  # a month has no list before its first file
+        files += _list_month(month, crawl_root, may_be_absent=may_be_absent)
+        if max_warcs is not None and len(files) >= max_warcs:
+            break  # later months sort behind: they cannot be among the first files
+    return files
+
+
+def _list_month(month: Month, crawl_root: str, *, may_be_absent: bool) -> list[InputFile]:
     root = crawl_root if is_url(crawl_root) else os.path.abspath(local_path(crawl_root))  # noqa: PTH100 # as above
-    listed = list_month_paths(year, month, crawl_root=root)
+    listed = list_month_paths(*month, crawl_root=root, may_be_absent=may_be_absent)
     return [_make(posixpath.normpath(one.path), join(root, one.path), one.n_bytes) for one in listed]
 
 
