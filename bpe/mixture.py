@@ -140,11 +140,15 @@ def open_source(folder: Path, source: MixtureSource) -> Manifest:
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
-        found = f"no finished run here, but {_list_in(folder)} names it; move both together, or {_AGAIN}"
+        remedy = "read the newest generation" if is_growing(folder) else _AGAIN
+        found = f"no finished run here, but {_list_in(folder)} names it; move both together, or {remedy}"
         raise ShardError(path, "", found) from error
     digest = hashlib.sha256(data).hexdigest()
     if digest != source.manifest_sha256:
-        found = f"sha256 {digest[:16]}, but {_list_in(folder)} was made of {source.manifest_sha256[:16]}; {_AGAIN}"
+        remedy = _AGAIN
+        if is_growing(folder):
+            remedy = "if documents are being forgotten, `prep-shards forget` with the corpus's folder completes that"
+        found = f"sha256 {digest[:16]}, but {_list_in(folder)} was made of {source.manifest_sha256[:16]}; {remedy}"
         raise ShardError(path, "", found)
     return parse_manifest(data, path=str(path))
 

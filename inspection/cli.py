@@ -59,11 +59,16 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     summary = _add(commands, "summary", "what is in a run: books, counts, shards, vocabulary, languages, domains")
     summary.add_argument(
-        "out", nargs="+", metavar="OUT", help="folder of a finished run or of a mixture; several are shown in turn"
+        "out",
+        nargs="+",
+        metavar="OUT",
+        help="folder of a finished run, of a mixture or of a growing corpus; several are shown in turn",
     )
     _add_show(_add(commands, "show", "documents, their sentences and tokens, and rejects"))
     verify = _add(commands, "verify", "whether every file is what the manifest says; names each fault, exit 1 if any")
-    verify.add_argument("out", metavar="OUT", help="folder of a finished run, or of a mixture: all of its runs")
+    verify.add_argument(
+        "out", metavar="OUT", help="folder of a finished run, or of a mixture or growing corpus: all of its runs"
+    )
     verify.add_argument(
         "--quick", action="store_true",
         help="only presence, sizes, ends of tars, rows of tables and files too many; by default every byte is read",
@@ -119,7 +124,9 @@ def _add(
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("out", metavar="OUT", help="folder of a finished run")
+    parser.add_argument(
+        "out", metavar="OUT", help="folder of a finished run, or of a growing corpus: all of its windows"
+    )
     _add_record_flags(parser)
     parser.add_argument("--rejected", action="store_true", help="show what was not kept, and why")
     parser.add_argument("--reason", metavar="REASON", help="only rejects of this reason, as summary names it")
@@ -130,7 +137,9 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_trace(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("out", metavar="OUT", help="folder of a finished run")
+    parser.add_argument(
+        "out", metavar="OUT", help="folder of a finished run, or of a growing corpus: all of its windows"
+    )
     _add_record_flags(parser)
     parser.add_argument("--url", metavar="URL", help="every record of exactly this URL")
     parser.add_argument("--sample", metavar="EPOCH/WINDOW/INDEX", help="a training sample by its name, counted from 0")

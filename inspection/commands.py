@@ -1,18 +1,19 @@
 """What the subcommands of `inspect-shards` do: flags in, lines to print and an exit status out."""
 
 import argparse
+import contextlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tqdm import tqdm
 
-from inspection import lookup, rows, samples, show, trace, verify
+from inspection import growing, lookup, rows, samples, show, trace, verify
 from inspection.errors import NotFoundError
+from inspection.growing import names_growing, open_growing
 from inspection.lookup import Record
 from inspection.mixtures import (
-    MixtureFolder,
     mixture_lines,
     mixture_values,
     names_mixture,
@@ -32,45 +33,74 @@ class Answer(NamedTuple):
 
 
 def summarise(flags: argparse.Namespace) -> Answer:
-    opened = [open_mixture(place) if names_mixture(place) else open_run(place) for place in flags.out]
+    shown = [_summarise_one(place) for place in flags.out]
     if flags.json:
-        values = [mixture_values(one) if isinstance(one, MixtureFolder) else summary_values(one) for one in opened]
+        values = [one.values for one in shown]
         return _as_json(values[0] if len(values) == 1 else {"runs": values})
-    lines = [mixture_lines(one) if isinstance(one, MixtureFolder) else summary_lines(one) for one in opened]
-    return _paragraphs(lines, gap=2)
+    return _paragraphs([one.lines for one in shown], gap=2)
 
 
 def show_records(flags: argparse.Namespace) -> Answer:
-    refuse_mixture(flags.out)
-    run = open_run(flags.out)
+    runs = _open_runs(flags.out)
     if flags.document is not None or flags.shard is not None:
-        record = _find_asked(run, flags)
+        run, record = _find_asked(runs, flags)
         if flags.json:
             return _as_json(show.record_values(run, record))
         return Answer(show.record_lines(run, record, with_ids=flags.ids, max_chars=flags.chars))
     if flags.rejected:
-        rejections = show.list_rejections(run, reason=flags.reason, limit=flags.limit)
+        rejections = growing.list_rejections_in(runs, reason=flags.reason, limit=flags.limit)
         if flags.json:
             return _as_json({"rejected": [show.rejection_values(one) for one in rejections]})
         return Answer(show.rejection_lines(rejections) if rejections else ["nothing was rejected"])
-    documents = show.list_documents(run, limit=flags.limit)
+    documents = growing.list_documents_in(runs, limit=flags.limit)
     if flags.json:
         return _as_json({"documents": [one._asdict() for one in documents]})
     return Answer(show.listed_lines(documents) if documents else ["no documents"])
 
 
 def verify_files(flags: argparse.Namespace) -> Answer:
-    mixed = names_mixture(flags.out)
-    if mixed:  # opening it compares the manifests of its runs with those that were mixed
+    faults: list[str] = []
+    several = names_mixture(flags.out)
+    if names_growing(flags.out):  # opening it compares the manifests of its runs with those that are listed
+        corpus = open_growing(flags.out)
+        runs, faults = list(corpus.runs), list(growing.generation_faults(corpus))
+    elif several:
         runs = [part.run for part in open_mixture(flags.out).parts]
     else:
         runs = [open_run(flags.out)]
     answers = [_verify_run(run, quick=flags.quick) for run in runs]
-    status = max(answer.status for answer in answers)
+    status = max([*(answer.status for answer in answers), int(bool(faults))])
     if flags.json:
         values = [answer.values for answer in answers]
-        return _as_json({"ok": not status, "runs": values} if mixed else values[0], status=status)
-    return Answer([line for answer in answers for line in answer.lines], status)
+        whole = {"ok": not status, "runs": values} | ({"faults": faults} if faults else {})
+        return _as_json(whole if several else values[0], status=status)
+    return Answer([*faults, *(line for answer in answers for line in answer.lines)], status)
+
+
+class _Summary(NamedTuple):
+    """A summary in both of its forms."""
+
+    lines: list[str]
+    values: dict[str, object]
+
+
+def _summarise_one(place: str) -> _Summary:
+    if names_growing(place):
+        corpus = open_growing(place)
+        return _Summary(growing.growing_lines(corpus), growing.growing_values(corpus))
+    if names_mixture(place):
+        mixture = open_mixture(place)
+        return _Summary(mixture_lines(mixture), mixture_values(mixture))
+    run = open_run(place)
+    return _Summary(summary_lines(run), summary_values(run))
+
+
+def _open_runs(place: str) -> tuple[RunFolder, ...]:
+    """The run in a folder, or those of the windows of a growing corpus; ShardError for a mixture."""
+    if names_growing(place):
+        return open_growing(place).runs
+    refuse_mixture(place)
+    return (open_run(place),)
 
 
 class _Verified(NamedTuple):
@@ -106,22 +136,21 @@ def _verify_run(run: RunFolder, *, quick: bool) -> _Verified:
 
 
 def trace_back(flags: argparse.Namespace) -> Answer:
-    refuse_mixture(flags.out)
-    run = open_run(flags.out)
+    runs = _open_runs(flags.out)
     warc_root = trace.open_warc_root(flags.warc_root)
     if flags.run is not None:
         traced = [
             samples.trace_sample(training, sample, warc_root=warc_root)
-            for training in [samples.open_training_run(flags.run, run)]
+            for training in [_open_training_run(flags.run, runs)]
             for sample in _find_samples(training, flags)
         ]
         if flags.json:
             return _as_json({"samples": [samples.sample_values(one) for one in traced]})
         return _paragraphs([samples.sample_lines(one) for one in traced])
     if flags.url is not None:
-        records = lookup.find_records_of_url(run, flags.url)[: flags.limit]
+        records = growing.find_records_of_url_in(runs, flags.url)[: flags.limit]
     else:
-        records = [_find_asked(run, flags)]
+        records = [_find_asked(runs, flags)[1]]
     traces = [trace.trace_record(record, warc_root=warc_root) for record in records]
     if flags.json:
         values = [trace.trace_values(one) for one in traces]
@@ -137,10 +166,19 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Answer]] = {
 }
 
 
-def _find_asked(run: RunFolder, flags: argparse.Namespace) -> Record:
+def _find_asked(runs: Sequence[RunFolder], flags: argparse.Namespace) -> tuple[RunFolder, Record]:
     if flags.document is not None:
-        return lookup.find_record(run, rows.parse_id(flags.document))
-    return lookup.find_record_at(run, flags.shard, flags.block, flags.position)
+        return growing.find_record_in(runs, rows.parse_id(flags.document))
+    run = growing.find_shard_run(runs, flags.shard)
+    return run, lookup.find_record_at(run, flags.shard, flags.block, flags.position)
+
+
+def _open_training_run(place: str, runs: Sequence[RunFolder]) -> samples.TrainingRun:
+    """The training run in a folder, which must have read one of these."""
+    for run in runs[:-1]:
+        with contextlib.suppress(NotFoundError):
+            return samples.open_training_run(place, run)
+    return samples.open_training_run(place, runs[-1])
 
 
 def _find_samples(training: samples.TrainingRun, flags: argparse.Namespace) -> list[SampleId]:

@@ -32,13 +32,18 @@ class Record(NamedTuple):
 
 def find_record(run: RunFolder, wanted: IdPrefix) -> Record:
     """The record whose id begins so; NotFoundError where there is none, or more than one."""
-    records = _find(run, "document_id", match_id(wanted))
+    records = find_records(run, wanted)
     if not records:
         raise NotFoundError(f"{run.path}: no record has an id that begins with {wanted.digits}, kept or rejected")
     if len(records) > 1:
         named = ", ".join(record.document_id.hex() for record in records[:MAX_NAMED])
         raise NotFoundError(f"{run.path}: {len(records)} ids begin with {wanted.digits} ({named}); give more digits")
     return records[0]
+
+
+def find_records(run: RunFolder, wanted: IdPrefix) -> list[Record]:
+    """All records whose ids begin so, in their order."""
+    return _find(run, "document_id", match_id(wanted))
 
 
 def find_records_of_url(run: RunFolder, url: str) -> list[Record]:

@@ -17,6 +17,7 @@ from bpe.manifest import (
     FileEntry,
     InputEntry,
     Manifest,
+    Removal,
     ShardEntry,
     VocabularyEntry,
     dump_manifest,
@@ -39,6 +40,7 @@ class RunIdentity(NamedTuple):
     name: str
     settings: dict[str, object]
     details: Mapping[str, object] = MappingProxyType({})  # for the report: of stages before this run, by name
+    removals: tuple[Removal, ...] = ()  # from the runs that this one is merged out of
 
 
 class CommitRun(beam.PTransform):
@@ -135,6 +137,7 @@ def commit(
         shards=tuple(shards),
         report=None,
         state=_in_order(state),
+        removals=identity.removals,
     )
     page = render_report(manifest, targets=published_targets(identity.name)).encode()
     report = _write_file(folder, "report.html", page)

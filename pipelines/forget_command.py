@@ -1,4 +1,4 @@
-"""`prep-shards forget`: takes documents out of a finished run for good, and out of its shards.
+"""`prep-shards forget`: takes documents out of a finished run, or a growing corpus, for good, and out of its shards.
 
 prep-shards forget RUN --url https://example.com/story --domain example.org
 prep-shards forget RUN --list takedowns.txt --dry-run
@@ -8,6 +8,9 @@ A URL means every record of that page, a domain all of its subdomains too. The d
 RUN/shards; RUN/rejected keeps their ids without any address, so that the books balance. Rejected records of the same
 pages, and duplicates of the documents, lose their addresses; duplicates stay dropped. Files that hold nothing of it
 stay as they are, byte for byte. Exit status 1 where something that was asked for is not in the run.
+
+In a corpus that grows they go from all windows, those that older generations list included, and a new generation is
+published; older ones cannot be opened any more. Until then every reader refuses the corpus.
 
 The vocabulary, which may have been trained on the texts, does not change, nor do other folders made from this run.
 """
@@ -19,13 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from bpe.errors import ShardError
+from bpe.growing import is_growing, load_growing
 from bpe.manifest import FILE_NAME, verify_files
 from inspection.plain_text import one_line
 from inspection.run_folder import RunFolder, open_run
 from pipelines.command import print_lines
 from pipelines.forget_commit import clear_staging, complete_interrupted, is_interrupted
 from pipelines.forget_request import Target, hash_request, parse_target, read_targets
-from pipelines.forget_survey import Survey, survey_run
+from pipelines.forget_survey import Survey, survey_run, survey_runs
+from pipelines.forget_windows import Windows, complete_windows, forget_in_windows, join_surveys, open_windows
 from pipelines.forgetting import Changes, forget
 from pipelines.options import HelpFormatter
 from pipelines.runs import hold_output
@@ -39,7 +44,9 @@ def add_forget_parser(commands: Any) -> None:
         "forget", help="take documents out of a finished run and its shards", description=__doc__,
         formatter_class=HelpFormatter,
     )  # fmt: skip
-    parser.add_argument("run", metavar="RUN", help="folder of a finished run, on a local disk")
+    parser.add_argument(
+        "run", metavar="RUN", help="folder of a finished run, or of a growing corpus, on a local disk"
+    )  # fmt: skip
     what = parser.add_argument_group("what to forget; each may be given more than once")
     what.add_argument("--url", action="append", metavar="URL", help="a page, however its URL is written")
     what.add_argument("--domain", action="append", metavar="HOST", help="a host and all below it")
@@ -70,7 +77,10 @@ def run_forget(flags: argparse.Namespace) -> None:
     folder = (folder.parent if folder.name == FILE_NAME else folder).resolve()
     if not (folder / FILE_NAME).is_file():
         open_run(str(folder))  # says what is wrong, before a lock is laid into a strange folder
-    unknown = _look(folder, targets) if flags.dry_run else _forget(folder, targets, flags)
+    if is_growing(folder):
+        unknown = _look_in_windows(folder, targets) if flags.dry_run else _forget_in_windows(folder, targets, flags)
+    else:
+        unknown = _look(folder, targets) if flags.dry_run else _forget(folder, targets, flags)
     if unknown:
         named = ", ".join(_named([f"{one.kind} {_short(one.given)}" for one in unknown], MAX_NAMED))
         raise ShardError(folder, "", f"{len(unknown)} not found in it, kept or rejected: {named}")
@@ -94,8 +104,10 @@ def _look(folder: Path, targets: Sequence[Target]) -> Sequence[Target]:
     """Says what would be done; what was not found."""
     run = open_run(str(folder))
     survey = survey_run(run, _required(targets))
-    print_lines(*survey_lines(run, survey, limit=None), *_done_before(run, targets), "nothing was changed (--dry-run)")
-    return () if _done_before(run, targets) else survey.unknown
+    done = _done_before([run], targets)
+    lines = survey_lines(survey, n_documents=run.manifest.counts.documents, limit=None)
+    print_lines(*lines, *done, "nothing was changed (--dry-run)")
+    return () if done else survey.unknown
 
 
 def _forget(folder: Path, targets: Sequence[Target], flags: argparse.Namespace) -> Sequence[Target]:
@@ -116,19 +128,63 @@ def _forget_now(folder: Path, targets: Sequence[Target], flags: argparse.Namespa
     for fault in verify_files(run.manifest, folder, full=False):
         raise fault
     survey = survey_run(run, targets)
-    done = _done_before(run, targets)
-    print_lines(*survey_lines(run, survey, limit=MAX_NAMED), *done)
+    done = _done_before([run], targets)
+    print_lines(*survey_lines(survey, n_documents=run.manifest.counts.documents, limit=MAX_NAMED), *done)
     if survey.forgotten or survey.emptied:
-        print_lines(*change_lines(forget(run, survey, targets, reason=flags.reason, date=flags.date)))
+        print_lines(*change_lines([forget(run, survey, targets, reason=flags.reason, date=flags.date)]))
     else:
         print_lines(f"nothing to do: {folder}")
     return () if done else survey.unknown
 
 
-def survey_lines(run: RunFolder, survey: Survey, *, limit: int | None) -> Iterator[str]:
-    """What a request means in a run, for people."""
-    documents = run.manifest.counts.documents
-    yield f"{len(survey.forgotten):,} of {documents:,} documents are to be forgotten"
+def _look_in_windows(folder: Path, targets: Sequence[Target]) -> Sequence[Target]:
+    """Says what would be done in a corpus; what was not found."""
+    windows = open_windows(folder)
+    surveys = survey_runs(windows.runs, _required(targets))
+    done = _done_before(windows.runs, targets)
+    print_lines(*windows_lines(windows, surveys, limit=None), *done, "nothing was changed (--dry-run)")
+    return () if done else surveys[0].unknown
+
+
+def _forget_in_windows(folder: Path, targets: Sequence[Target], flags: argparse.Namespace) -> Sequence[Target]:
+    """Completes what was interrupted, then does what is asked for in a corpus; what was not found."""
+    with hold_output(str(folder)):
+        completed = complete_windows(folder)
+        if completed:
+            print_lines(f"completed an interrupted removal: {folder}")
+        if completed and not targets:
+            return ()
+        windows = open_windows(folder)
+        for run in windows.runs:
+            for fault in verify_files(run.manifest, run.path, full=False):
+                raise fault
+        surveys = survey_runs(windows.runs, _required(targets))
+        done = _done_before(windows.runs, targets)
+        print_lines(*windows_lines(windows, surveys, limit=MAX_NAMED), *done)
+        if any(survey.forgotten or survey.emptied for survey in surveys):
+            changes = forget_in_windows(folder, windows, surveys, targets, reason=flags.reason, date=flags.date)
+            number = load_growing(folder).generation
+            print_lines(*change_lines(changes), f"generation {number:,} lists the windows as they are now")
+        else:
+            print_lines(f"nothing to do: {folder}")
+        return () if done else surveys[0].unknown
+
+
+def windows_lines(windows: Windows, surveys: Sequence[Survey], *, limit: int | None) -> Iterator[str]:
+    """What a request means in a corpus, for people."""
+    listed, others = surveys[: windows.n_listed], surveys[windows.n_listed :]
+    n_documents = sum(run.manifest.counts.documents for run in windows.runs[: windows.n_listed])
+    yield from survey_lines(join_surveys(listed), n_documents=n_documents, limit=limit)
+    concerned = [survey for survey in others if survey.forgotten or survey.emptied]
+    if concerned:
+        yield f"and the same in {len(concerned):,} folders of windows that the newest generation does not list"
+    for run in windows.unfinished:
+        yield f"{run} is no finished run: what it will hold is not looked at; ask again once it is listed"
+
+
+def survey_lines(survey: Survey, *, n_documents: int, limit: int | None) -> Iterator[str]:
+    """What a request means in a run of so many documents, for people."""
+    yield f"{len(survey.forgotten):,} of {n_documents:,} documents are to be forgotten"
     yield from _named(
         [f"  {one.document_id.hex()}  {one_line(one.url, max_chars=200)}" for one in survey.forgotten], limit
     )
@@ -146,17 +202,20 @@ def survey_lines(run: RunFolder, survey: Survey, *, limit: int | None) -> Iterat
         yield from _named([f"  {one.kind} {_short(one.given)}" for one in survey.forgotten_before], limit)
 
 
-def change_lines(changes: Changes) -> Iterator[str]:
-    """What was done, for people."""
-    removal = changes.manifest.removals[-1]
-    yield f"forgotten: {removal.documents:,} documents, {removal.tokens:,} tokens, {removal.text_bytes:,} bytes of text"
-    yield f"{len(changes.replaced):,} files rewritten, {len(changes.removed):,} removed; all others are as they were"
+def change_lines(changes: Sequence[Changes]) -> Iterator[str]:
+    """What was done in some runs, for people."""
+    removals = [one.manifest.removals[-1] for one in changes]
+    n_documents, n_tokens = sum(one.documents for one in removals), sum(one.tokens for one in removals)
+    n_bytes = sum(one.text_bytes for one in removals)
+    n_replaced, n_removed = sum(len(one.replaced) for one in changes), sum(len(one.removed) for one in changes)
+    yield f"forgotten: {n_documents:,} documents, {n_tokens:,} tokens, {n_bytes:,} bytes of text"
+    yield f"{n_replaced:,} files rewritten, {n_removed:,} removed; all others are as they were"
 
 
-def _done_before(run: RunFolder, targets: Sequence[Target]) -> list[str]:
+def _done_before(runs: Sequence[RunFolder], targets: Sequence[Target]) -> list[str]:
     """A line where this very request was carried out already: what it names is gone, and cannot be found."""
     wanted = hash_request(targets)
-    numbers = [k for k, one in enumerate(run.manifest.removals, 1) if one.request_sha256 == wanted]
+    numbers = [k for run in runs for k, one in enumerate(run.manifest.removals, 1) if one.request_sha256 == wanted]
     return [f"this request was carried out before, as removal {numbers[-1]}"] if numbers else []
 
 

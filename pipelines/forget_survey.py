@@ -1,11 +1,12 @@
-"""Finds what a request means in a finished run, before anything is changed.
+"""Finds what a request means in finished runs, before anything is changed.
 
-In: a run and targets. Out: a `Survey`: the documents to take out, the rejected records that would still name them,
-and what was not found. Columns of ids and URLs are read, row group by row group; texts are not.
+In: runs and targets. Out: a `Survey` of each: the documents to take out, the rejected records that would still name
+them, and what was not found. Columns of ids and URLs are read, row group by row group; texts are not.
 
 What a request means: its documents; every rejected record of the same page (its URL is the target's or that of a
 document to forget), and every record that was dropped as a duplicate of one of those documents, at first or second
-hand. The latter stay dropped, since their text is the one to be forgotten; their address and detail are emptied.
+hand. The latter stay dropped, since their text is the one to be forgotten; their address and detail are emptied. Where
+runs are surveyed together, as the windows of a growing corpus, a record of one may be a duplicate in another.
 """
 
 from collections import Counter
@@ -41,14 +42,14 @@ class Forgotten(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What a request means in a run."""
+    """What a request means in a run. Of runs that were surveyed together, the last four are what it means in all."""
 
     forgotten: tuple[Forgotten, ...]
     emptied: frozenset[bytes]  # ids of rejected records whose address and detail go
     dependents: frozenset[bytes]  # those among them that were dropped as duplicates of documents to forget
-    standing_in: tuple[bytes, ...]  # kept documents, not asked for, for which a record that was asked for was dropped
-    urls: frozenset[str]  # addresses that go, as the run has them
     hosts: Counter[str]  # of the documents that remain
+    standing_in: tuple[bytes, ...]  # kept documents, not asked for, for which a record that was asked for was dropped
+    urls: frozenset[str]  # addresses that go, as the runs have them
     unknown: tuple[Target, ...]
     forgotten_before: tuple[Target, ...]  # asked for, and taken out by an earlier removal
 
@@ -58,28 +59,50 @@ class Survey(NamedTuple):
         return frozenset(one.document_id for one in self.forgotten)
 
 
+class Gone(NamedTuple):
+    """What a removal that was interrupted has taken out of some runs already, and of which others may still speak."""
+
+    ids: frozenset[bytes] = frozenset()  # of documents
+    urls: frozenset[str] = frozenset()
+
+
+NOTHING_GONE = Gone()
+
+
 def survey_run(run: RunFolder, targets: Sequence[Target]) -> Survey:
     """Looks for the targets in all tables of a run; raises ShardError where one is damaged."""
+    return survey_runs([run], targets)[0]
+
+
+def survey_runs(runs: Sequence[RunFolder], targets: Sequence[Target], *, gone: Gone = NOTHING_GONE) -> list[Survey]:
+    """Looks for the targets in all tables of some runs; a Survey of each. Raises ShardError where one is damaged."""
     matcher = Matcher(targets)
-    forgotten, hosts = _find_documents(run, matcher)
-    ids = {one.document_id for one in forgotten}
-    for one in forgotten:
-        if one.url:
-            matcher.add_url(canonical_url(one.url))
-    rejects = _read_rejects(run, matcher)
-    dependents = _find_dependents(run, ids)
+    found = [_find_documents(run, matcher) for run in runs]
+    ids = {one.document_id for forgotten, _ in found for one in forgotten} | gone.ids
+    urls = {one.url for forgotten, _ in found for one in forgotten} | gone.urls
+    for url in urls - {""}:
+        matcher.add_url(canonical_url(url))
+    rejects = [_read_rejects(run, matcher) for run in runs]
+    dependents = _find_dependents(runs, ids)
     keyed = targets_by_key(targets)
-    before = [target for target in keyed.values() if _was_forgotten(target, matcher.found, rejects.gone)]
-    return Survey(
-        forgotten=tuple(forgotten),
-        emptied=frozenset(rejects.named | dependents.keys()),
-        dependents=frozenset(dependents),
-        standing_in=_which_are_kept(run, rejects.stood_for_by - ids),
-        urls=frozenset([*(one.url for one in forgotten), *rejects.named.values(), *dependents.values()]) - {""},
-        hosts=hosts,
-        unknown=tuple(one for key, one in keyed.items() if key not in matcher.found and one not in before),
-        forgotten_before=tuple(before),
-    )
+    taken_out = [one for found_ones in rejects for one in found_ones.gone]
+    before = [target for target in keyed.values() if _was_forgotten(target, matcher.found, taken_out)]
+    urls |= {url for of_run in (*(one.named for one in rejects), *dependents) for url in of_run.values()}
+    standing_in = _which_are_kept(runs, {one for found_ones in rejects for one in found_ones.stood_for_by} - ids)
+    unknown = tuple(one for key, one in keyed.items() if key not in matcher.found and one not in before)
+    return [
+        Survey(
+            forgotten=tuple(forgotten),
+            emptied=frozenset(named.keys() | of_run.keys()),
+            dependents=frozenset(of_run),
+            hosts=hosts,
+            standing_in=standing_in,
+            urls=frozenset(urls - {""}),
+            unknown=unknown,
+            forgotten_before=tuple(before),
+        )
+        for (forgotten, hosts), (named, *_), of_run in zip(found, rejects, dependents, strict=True)
+    ]
 
 
 def _find_documents(run: RunFolder, matcher: Matcher) -> tuple[list[Forgotten], Counter[str]]:
@@ -121,29 +144,34 @@ def _read_rejects(run: RunFolder, matcher: Matcher) -> _Rejects:
     return found
 
 
-def _find_dependents(run: RunFolder, ids: set[bytes]) -> dict[bytes, str]:
-    """Records dropped as duplicates of these documents, of records dropped for those, and so on; their addresses."""
-    dependents: dict[bytes, str] = {}
-    latest = ids
+def _find_dependents(runs: Sequence[RunFolder], ids: set[bytes]) -> list[dict[bytes, str]]:
+    """Records dropped as duplicates of these documents, of records dropped for those, and so on; of each run those
+    that still say something, and their addresses."""
+    dependents: list[dict[bytes, str]] = [{} for _ in runs]
+    seen, latest = set(ids), set(ids)
     while latest:
         wanted = pa.array(sorted(latest), pa.binary(16))
-        rows: dict[bytes, str] = {}
-        for entry in run.manifest.rejected:
-            for table in read_tables(run.path, entry, ("document_id", "url", "dropped_by")):
-                for row in table.filter(pc.is_in(table["dropped_by"], wanted)).to_pylist():
-                    rows[row["document_id"]] = row["url"]
-        latest = rows.keys() - dependents.keys() - ids
-        dependents |= {document_id: rows[document_id] for document_id in latest}
-    return dependents
+        latest = set()
+        for run, of_run in zip(runs, dependents, strict=True):
+            for entry in run.manifest.rejected:
+                for table in read_tables(run.path, entry, ("document_id", "url", "detail", "dropped_by")):
+                    for row in table.filter(pc.is_in(table["dropped_by"], wanted)).to_pylist():
+                        latest.add(row["document_id"])
+                        if row["url"] or row["detail"]:
+                            of_run[row["document_id"]] = row["url"]
+        latest -= seen
+        seen |= latest
+    return [{one: url for one, url in of_run.items() if one not in ids} for of_run in dependents]
 
 
-def _which_are_kept(run: RunFolder, ids: set[bytes]) -> tuple[bytes, ...]:
+def _which_are_kept(runs: Sequence[RunFolder], ids: set[bytes]) -> tuple[bytes, ...]:
     if not ids:
         return ()
     wanted, kept = pa.array(sorted(ids), pa.binary(16)), set()
-    for entry in run.manifest.documents or [shard.lineage for shard in run.manifest.shards]:
-        for table in read_tables(run.path, entry, ("document_id",)):
-            kept.update(table.filter(pc.is_in(table["document_id"], wanted))["document_id"].to_pylist())
+    for run in runs:
+        for entry in run.manifest.documents or [shard.lineage for shard in run.manifest.shards]:
+            for table in read_tables(run.path, entry, ("document_id",)):
+                kept.update(table.filter(pc.is_in(table["document_id"], wanted))["document_id"].to_pylist())
     return tuple(sorted(kept))
 
 

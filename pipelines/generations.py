@@ -6,7 +6,9 @@ of the generation before it, so a writer that was killed between the two files w
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from bpe.errors import ShardError
@@ -24,12 +26,23 @@ from bpe.manifest import Manifest, parse_manifest
 from bpe.shared_vocabulary import SharedVocabulary
 from pipelines.storage import exists, join, make_folder, open_read, write_atomically
 
+_WINDOWS = "windows"
+_FOLDER = re.compile(r"(\d{8})(?:-(\d{8}))?", re.ASCII)
+
 
 class Generation(NamedTuple):
     """A generation that was published."""
 
     growing: Growing
     sha256: str  # of its file
+
+
+class WindowFolder(NamedTuple):
+    """A folder below windows/, whether or not a generation lists it."""
+
+    run: str  # relative to the corpus
+    first: int
+    last: int
 
 
 class FinishedRun(NamedTuple):
@@ -52,6 +65,16 @@ def read_generation(output: str) -> Generation | None:
     return Generation(parse_growing(data, path=path), hashlib.sha256(data).hexdigest())
 
 
+def find_folders(output: str) -> list[WindowFolder]:
+    """The folders of windows, by their names, in a corpus on a local disk: finished or not, listed or not."""
+    found = []
+    for path in sorted(Path(output, _WINDOWS).glob("*")):
+        named = _FOLDER.fullmatch(path.name)
+        if named and path.is_dir():
+            found.append(WindowFolder(f"{_WINDOWS}/{path.name}", int(named[1]), int(named[2] or named[1])))
+    return found
+
+
 def read_run(output: str, name: str) -> FinishedRun:
     """The finished run in a folder of the corpus; ShardError where there is none."""
     path = join(output, name, FILE_NAME)
@@ -64,7 +87,11 @@ def read_run(output: str, name: str) -> FinishedRun:
 def describe_window(output: str, first: int, last: int) -> Window:
     """What a generation says of the run that stands for some windows."""
     run = window_folder(first, last)
-    manifest, digest = read_run(output, run)
+    return _describe_run(run, first, last, read_run(output, run))
+
+
+def _describe_run(run: str, first: int, last: int, finished: FinishedRun) -> Window:
+    manifest, digest = finished
     books = manifest.books
     return Window(
         first=first,
@@ -92,6 +119,35 @@ def next_generation(before: Generation, windows: Sequence[Window]) -> Growing:
     """The generation of these windows that follows another; not published yet."""
     growing, digest = before
     return growing._replace(generation=growing.generation + 1, previous=digest, windows=tuple(windows))
+
+
+def refresh(output: str) -> Generation:
+    """The newest generation; before that, publishes one that takes up what was forgotten in its windows since.
+
+    Whoever writes to a corpus calls it first, and holds the corpus's lock. ShardError where there is no corpus, where
+    a removal was interrupted, or where a window is another run than the one that was listed less what was forgotten.
+    """
+    newest = read_generation(output)
+    if newest is None:
+        raise ShardError(join(output, FILE_NAME), "", "no growing corpus here; `beam run … --follow` makes one")
+    windows = tuple(_refresh_window(output, window) for window in newest.growing.windows)
+    if windows == newest.growing.windows:
+        return newest
+    return publish(output, next_generation(newest, windows))
+
+
+def _refresh_window(output: str, window: Window) -> Window:
+    """The window as its run is now. Each removal names the manifest before it, so a chain of them leads to ours."""
+    run = read_run(output, window.run)
+    if run.sha256 == window.manifest_sha256:
+        return window
+    if window.manifest_sha256 not in {removal.previous_manifest for removal in run.manifest.removals}:
+        found = (
+            f"sha256 {run.sha256[:16]}, but {join(output, FILE_NAME)} lists {window.manifest_sha256[:16]}, and this is"
+            " not that run less what was forgotten; bring that one back"
+        )
+        raise ShardError(join(output, window.run, FILE_NAME), "", found)
+    return _describe_run(window.run, window.first, window.last, run)
 
 
 def publish(output: str, growing: Growing) -> Generation:

@@ -1,6 +1,7 @@
 """What a run leaves for later runs under `state/`, so that their documents are compared with its own.
 
-    state/deduplication.json       the rules, the versions of all hashing, and which runs this one was made against
+    state/deduplication.json       the rules, the versions of all hashing, which runs this one was made against, and
+                                   which it stands for, where it was merged out of others
     state/exact-NNNNN.parquet      exact keys and the document that each belongs to
     state/keys-PART.parquet        near-duplicate keys of the documents that exact deduplication kept
     state/dropped-PART.parquet     which documents were dropped as duplicates, and for whom
@@ -33,7 +34,7 @@ from pipelines.storage import HashingWriter, exists, join, open_read, write_atom
 STATE_FILE = "state/deduplication.json"
 STATE_FORMAT = 1
 EXACT_KEY_VERSION = 1  # of canonical URLs, collapsed texts and their hashes
-_EXACT, _KEYS, _DROPPED, _EDGES, _TEXTS = (f"state/{what}-" for what in ("exact", "keys", "dropped", "edges", "texts"))
+EXACT, _KEYS, _DROPPED, EDGES, TEXTS = (f"state/{what}-" for what in ("exact", "keys", "dropped", "edges", "texts"))
 
 DROPPED_SCHEMA = pa.schema(
     [
@@ -74,6 +75,14 @@ class EarlierRun(NamedTuple):
     epoch: int  # place among the runs that a run is made against; a run made against others comes after them
 
 
+class RunState(NamedTuple):
+    """Which run a finished one is to later runs; identities do not change when documents are taken out."""
+
+    identity: str
+    made_against: tuple[str, ...]  # identities, in the order of the fingerprints in the run's settings
+    stands_for: tuple[str, ...]  # identities of the runs that it was merged out of, and of those they stood for
+
+
 class EarlierPart(NamedTuple):
     """A part of an earlier run."""
 
@@ -93,7 +102,7 @@ class EarlierPart(NamedTuple):
     def text_paths(self) -> list[str]:
         """Where its texts are; an earlier file has precedence."""
         names = [
-            (self.has_texts, f"{_TEXTS}{self.name}.parquet"),
+            (self.has_texts, f"{TEXTS}{self.name}.parquet"),
             (self.has_documents, f"documents/{self.name}.parquet"),
         ]
         return [join(self.folder, name) for is_there, name in names if is_there]
@@ -120,22 +129,28 @@ def describe_state(rules: SelectionRules, *, earlier: Sequence[EarlierRun]) -> d
 
 def open_earlier_runs(folders: Sequence[str], rules: SelectionRules) -> list[EarlierRun]:
     """The runs in these folders, oldest first; ValueError unless all can be compared with a run of these rules."""
-    runs, against = [], {}
+    runs: list[EarlierRun] = []
+    against: dict[str, tuple[str, ...]] = {}
+    owners: dict[str, EarlierRun] = {}  # the named run that an identity is, or was merged into
     for folder in folders:
         run, state = _open_run(folder, rules)
-        if run.identity in against:
-            raise ValueError(f"--against {folder}: the same run is named twice; name it once")
+        _refuse_known(run, state, owners)
         runs.append(run)
-        against[run.identity] = state
-    known = {run.identity: run.folder for run in runs}
+        against[run.identity] = state.made_against
+        owners |= dict.fromkeys((run.identity, *state.stands_for), run)
     for run in runs:
-        missing = [identity for identity in against[run.identity] if identity not in known]
+        missing = [identity for identity in against[run.identity] if identity not in owners]
         if missing:
             raise ValueError(
                 f"--against {run.folder}: that run was itself made against {len(missing)} run(s) that are not named,"
                 " and its documents say nothing of theirs; name all of them, oldest first"
             )
-    ordered = sorted(runs, key=lambda run: (len(against[run.identity]), run.identity))
+
+    def place(run: EarlierRun) -> tuple[int, str]:
+        """Who was made against all that another was made against, and against that one, comes after it."""
+        return len({owners[identity].identity for identity in against[run.identity]}), run.identity
+
+    ordered = sorted(runs, key=place)
     if len(ordered) >= MAX_EPOCH:
         raise ValueError(f"--against names {len(ordered)} runs; at most {MAX_EPOCH - 1} can be told apart: merge some")
     return [run._replace(epoch=epoch) for epoch, run in enumerate(ordered)]
@@ -157,7 +172,7 @@ def earlier_parts(folder: str, *, epoch: int) -> list[EarlierPart]:
             name,
             f"{_DROPPED}{name}.parquet" in listed,
             f"documents/{name}.parquet" in listed,
-            f"{_TEXTS}{name}.parquet" in listed,
+            f"{TEXTS}{name}.parquet" in listed,
         )
         for name in names
     ]
@@ -165,7 +180,7 @@ def earlier_parts(folder: str, *, epoch: int) -> list[EarlierPart]:
 
 def exact_files(folder: str) -> list[str]:
     """Paths of an earlier run's exact keys, from its manifest."""
-    return _paths(folder, _EXACT)
+    return _paths(folder, EXACT)
 
 
 def dropped_files(folder: str) -> list[str]:
@@ -187,6 +202,18 @@ def write_description(folder: str, description: Mapping[str, object]) -> FileEnt
         return FileEntry(STATE_FILE, hashing.n_bytes, hashing.sha256)
 
     return write_atomically(join(folder, STATE_FILE), write)
+
+
+def read_description(folder: str) -> dict[str, Any]:
+    """What `state/deduplication.json` says."""
+    with open_read(join(folder, STATE_FILE)) as stream:
+        description: dict[str, Any] = json.loads(stream.read())
+    return description
+
+
+def run_state(manifest: Manifest, description: Mapping[str, Any]) -> RunState:
+    """Who a run is to others, from its manifest and its description; runs that were not merged say nothing of it."""
+    return RunState(_identity(manifest), tuple(description["made_against"]), tuple(description.get("stands_for", ())))
 
 
 def write_keys(folder: str, part_name: str, tables: Iterable[KeyTable]) -> FileEntry:
@@ -232,7 +259,7 @@ def write_texts(folder: str, part_name: str, rows: Iterable[tuple[bytes, str]]) 
     """Writes texts as they were compared, of documents of a part that were changed or dropped afterwards."""
     columns = zip(*sorted(rows), strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, TEXT_SCHEMA, strict=True)]
-    return write_table(folder, f"{_TEXTS}{part_name}.parquet", pa.table(arrays, schema=TEXT_SCHEMA))
+    return write_table(folder, f"{TEXTS}{part_name}.parquet", pa.table(arrays, schema=TEXT_SCHEMA))
 
 
 def read_dropped_ids(part: EarlierPart) -> NDArray[np.uint64]:
@@ -257,7 +284,7 @@ def write_edges(folder: str, number: int, edges: NDArray[Any]) -> FileEntry:
         schema=EDGE_SCHEMA,
     )
     table = table.sort_by([("earlier_id", "ascending"), ("later_id", "ascending")])
-    return write_table(folder, f"{_EDGES}{number:05d}.parquet", table)
+    return write_table(folder, f"{EDGES}{number:05d}.parquet", table)
 
 
 def write_exact(folder: str, number: int, rows: NDArray[Any]) -> FileEntry:
@@ -265,7 +292,7 @@ def write_exact(folder: str, number: int, rows: NDArray[Any]) -> FileEntry:
     columns = [rows["step"].copy(), _binary(rows["key"].tobytes(), 16), _binary(rows["kept"].tobytes(), 16)]
     table = pa.table([pa.array(columns[0]), *columns[1:]], schema=EXACT_SCHEMA)
     table = table.sort_by([("step", "ascending"), ("key", "ascending")])
-    return write_table(folder, f"{_EXACT}{number:05d}.parquet", table)
+    return write_table(folder, f"{EXACT}{number:05d}.parquet", table)
 
 
 def read_exact(path: str) -> Iterator[tuple[int, bytes, bytes]]:
@@ -289,15 +316,27 @@ def join_halves(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> bytes:
     return np.stack([high, low], axis=1).astype(">u8").tobytes()
 
 
-def _open_run(folder: str, rules: SelectionRules) -> tuple[EarlierRun, list[str]]:
-    """A run and the identities of those it was made against."""
+def _refuse_known(run: EarlierRun, state: RunState, owners: Mapping[str, EarlierRun]) -> None:
+    """ValueError where a run, or one that it stands for, is among those named before."""
+    if run.identity in owners and owners[run.identity].identity == run.identity:
+        raise ValueError(f"--against {run.folder}: the same run is named twice; name it once")
+    for identity in (run.identity, *state.stands_for):
+        if identity in owners:
+            raise ValueError(
+                f"--against {run.folder}: it holds documents of {owners[identity].folder}, since one was merged out of"
+                " the other; name one of them"
+            )
+
+
+def _open_run(folder: str, rules: SelectionRules) -> tuple[EarlierRun, RunState]:
+    """A run, and who it is to others."""
     manifest, fingerprint = _read_manifest(folder)
     if STATE_FILE not in _listed_files(manifest):
         raise ValueError(f"--against {folder}: that run kept no state to compare with; make it again with this version")
-    with open_read(join(folder, STATE_FILE)) as stream:
-        state = json.loads(stream.read())
-    _check_same(folder, state, rules)
-    return EarlierRun(folder, fingerprint, _identity(manifest), 0), list(state["made_against"])
+    description = read_description(folder)
+    _check_same(folder, description, rules)
+    state = run_state(manifest, description)
+    return EarlierRun(folder, fingerprint, state.identity, 0), state
 
 
 def _read_manifest(folder: str) -> tuple[Manifest, str]:

@@ -4,6 +4,7 @@ prep-shards vocabulary train --input corpora-out/ccnews --size 50265 --output vo
 prep-shards vocabulary import-gpt2 --encoder encoder.json --merges vocab.bpe --dict dict.txt --output vocab.json
 prep-shards encode --input corpora-out/ccnews --vocabulary vocab.json --output shards
 prep-shards mix --source corpora-out/ccnews:1 corpora-out/stories:2.5 --output mixed
+prep-shards compact corpora-out/growing
 prep-shards forget corpora-out/ccnews --url https://example.com/story --domain example.org
 """
 
@@ -14,7 +15,7 @@ import sys
 def main(argv: list[str] | None = None) -> int:
     """Exit 0 done, 1 the data is bad, 2 the command is wrong."""
     logging.getLogger().setLevel(logging.ERROR)  # importing Beam warns of clients that are not needed
-    from pipelines import encode_command, forget_command, mix_command, vocabulary_command
+    from pipelines import compact_command, encode_command, forget_command, mix_command, vocabulary_command
     from pipelines.command import exit_status
     from pipelines.options import Parser
 
@@ -23,9 +24,10 @@ def main(argv: list[str] | None = None) -> int:
     vocabulary_command.add_vocabulary_parser(commands)
     encode_command.add_encode_parser(commands)
     mix_command.add_mix_parser(commands)
+    compact_command.add_compact_parser(commands)
     forget_command.add_forget_parser(commands)
     flags, beam_options = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
-    if beam_options and flags.command != "encode":
+    if beam_options and flags.command not in ("encode", "compact"):
         parser.error(f"unrecognized arguments: {' '.join(beam_options)}")
     flags.beam_options = beam_options
     return exit_status(lambda: flags.handler(flags), name="prep-shards", debug=flags.debug)
