@@ -23,6 +23,7 @@ from pipelines.dry_run import show_plan
 from pipelines.duplicates import KeepTexts
 from pipelines.extract_stage import INPUTS, CountKinds, ExtractSplits, PlanSplits, ReadInputList
 from pipelines.inputs import InputFile, write_input_list
+from pipelines.memory_watch import MemoryWatch
 from pipelines.progress import ProgressDisplay
 from pipelines.published import warning_of
 from pipelines.running import log_to, run_pipeline
@@ -62,7 +63,7 @@ def run_corpus(settings: RunSettings, execution: Execution, inputs: Sequence[Inp
             print_lines(*execution.decontamination.describe_files())
             execution.decontamination.write_index(index)
         log = join(execution.output, "work", "workers.log")
-        with log_to(log, debug=execution.debug), show_progress(execution, work_folder, inputs):
+        with log_to(log, debug=execution.debug), watch_memory(execution), show_progress(execution, work_folder, inputs):
             run_pipeline(lambda pipeline: build(pipeline, settings, execution, input_list, index), execution, name=name)
         manifest = read_committed(execution.output)
         clear_leftovers(execution.output, manifest, keep_work=execution.keep_work)
@@ -143,6 +144,11 @@ def vocabulary_copy(settings: RunSettings, execution: Execution) -> VocabularyCo
         return None
     vocabulary = load_vocabulary(execution.vocabulary)
     return VocabularyCopy(execution.vocabulary, vocabulary.fingerprint, vocabulary.size, settings.shards.encoding)
+
+
+def watch_memory(execution: Execution) -> AbstractContextManager[object]:
+    """The local runner is the one that keeps all groups in memory."""
+    return MemoryWatch() if execution.is_local else contextlib.nullcontext()
 
 
 def show_progress(

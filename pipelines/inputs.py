@@ -13,12 +13,21 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 from corpora.urls import redact_credentials
-from pipelines.listing import DEFAULT_CRAWL_ROOT, list_month_paths, parse_months, read_path_lines
+from pipelines.listing import (
+    DEFAULT_CRAWL_ROOT,
+    Month,
+    NothingThereError,
+    list_month_paths,
+    parse_months,
+    read_path_lines,
+    this_month,
+)
 from pipelines.storage import is_url, is_web, join, local_path, open_read, open_store, size_of, write_atomically
 
 CRAWL_ENDINGS = (".warc", ".warc.gz", ".arc", ".arc.gz", ".wet", ".wet.gz")
@@ -47,28 +56,30 @@ def resolve_inputs(
     max_warcs: int | None = None,
     folder_endings: tuple[str, ...] = CRAWL_ENDINGS,
     list_endings: tuple[str, ...] = LIST_ENDINGS,
+    following: bool = False,
 ) -> list[InputFile]:
     """All input files, sorted by name, each once; ValueError where an argument names nothing or two files clash.
 
     An argument is a file, a folder (all below it with one of `folder_endings`), a pattern, a URL, or a
     list of these: `@list`, or a name with one of `list_endings`. A relative line of a list is a path
-    below `crawl_root` where that is given, else beside the list.
+    below `crawl_root` where that is given, else beside the list. When `following`, an argument may name
+    nothing yet, months may have no end, and nobody asks for sizes.
     """
     if max_warcs is not None and max_warcs < 1:
         raise ValueError(f"--max-warcs is {max_warcs}; it counts files, at least 1")
     if not inputs and not months:
         raise ValueError("nothing to read: name files with --input or months with --months")
+    tolerated: AbstractContextManager[object] = suppress(NothingThereError) if following else nullcontext()
     files: list[InputFile] = []
     for argument in inputs:
         is_list = argument.startswith("@") or argument.lower().endswith(list_endings or ("\0",))
-        named = _expand(argument.removeprefix("@"), () if is_list else folder_endings)
-        files += _read_lists(named, crawl_root) if is_list else named
-    in_months: list[InputFile] = []
-    for year, month in parse_months(months) if months else ():
-        in_months += _list_month(year, month, crawl_root or DEFAULT_CRAWL_ROOT)
-        if max_warcs is not None and len(in_months) >= max_warcs:
-            break  # later months sort behind: they cannot be among the first files
-    return [_with_size(file) for file in _distinct(files + in_months)[:max_warcs]]
+        with tolerated:
+            named = _expand(argument.removeprefix("@"), () if is_list else folder_endings)
+            files += _read_lists(named, crawl_root) if is_list else named
+    if months:
+        files += _list_months(months, crawl_root or DEFAULT_CRAWL_ROOT, max_warcs, following=following)
+    found = _distinct(files)[:max_warcs]
+    return found if following else [with_size(file) for file in found]
 
 
 def open_input(location: str) -> BinaryIO:
@@ -165,7 +176,7 @@ def _glob(pattern: str) -> list[str]:
 
 def _named(argument: str, folder: str, matches: list[str], complaint: str) -> list[InputFile]:
     if not matches:
-        raise ValueError(f"--input {argument}: {complaint}")
+        raise NothingThereError(f"--input {argument}: {complaint}")
     base = os.path.abspath(folder)  # noqa: PTH100 # `resolve` would follow links and change names
     found = []
     for match in matches:
@@ -200,7 +211,7 @@ def _expand_in_store(url: str) -> list[InputFile]:
         if entry["type"] == "file"
     ]
     if not found:
-        raise ValueError(f"--input {url}: the pattern matches no file")
+        raise NothingThereError(f"--input {url}: the pattern matches no file")
     return found
 
 
@@ -220,7 +231,7 @@ def _read_lists(lists: list[InputFile], crawl_root: str | None) -> list[InputFil
         with open_input(one.location) as stream:
             lines = read_path_lines(stream, name=shown)
         if not lines:
-            raise ValueError(f"{shown}: the list is empty")
+            raise NothingThereError(f"{shown}: the list is empty")
         root = crawl_root or posixpath.dirname(one.location.split("?", 1)[0] if is_url(one.location) else one.location)
         files += [_file_of_line(line, root) for line in lines]
     return files
@@ -238,9 +249,20 @@ def _file_of_line(line: str, root: str) -> InputFile:
     return _make(posixpath.basename(name) if name.startswith("..") else name, location)
 
 
-def _list_month(year: int, month: int, crawl_root: str) -> list[InputFile]:
+def _list_months(months: str, crawl_root: str, max_warcs: int | None, *, following: bool) -> list[InputFile]:
+    files: list[InputFile] = []
+    wanted = parse_months(months, now=this_month() if following else None)
+    for month in wanted:
+        may_be_absent = following and month == wanted[-1]  # a month has no list before its first file
+        files += _list_month(month, crawl_root, may_be_absent=may_be_absent)
+        if max_warcs is not None and len(files) >= max_warcs:
+            break  # later months sort behind: they cannot be among the first files
+    return files
+
+
+def _list_month(month: Month, crawl_root: str, *, may_be_absent: bool) -> list[InputFile]:
     root = crawl_root if is_url(crawl_root) else os.path.abspath(local_path(crawl_root))  # noqa: PTH100 # as above
-    listed = list_month_paths(year, month, crawl_root=root)
+    listed = list_month_paths(*month, crawl_root=root, may_be_absent=may_be_absent)
     return [_make(posixpath.normpath(one.path), join(root, one.path), one.n_bytes) for one in listed]
 
 
@@ -275,7 +297,7 @@ def _distinct(files: Iterable[InputFile]) -> list[InputFile]:
     return ordered
 
 
-def _with_size(file: InputFile) -> InputFile:
+def with_size(file: InputFile) -> InputFile:
     """Looks at a local file: that it is there, and how long it is. Remote ones are asked when they are read."""
     if file.n_bytes is not None or is_url(file.location):
         return file

@@ -6,6 +6,7 @@ key by key. A list that breaks off is an error, never a shorter month.
 
 import gzip
 import re
+import time
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
@@ -29,6 +30,10 @@ _OUTSIDE = re.compile(r"^/|(^|/)\.\.(/|$)|://|[\x00-\x1f\x7f]")
 Month = tuple[int, int]
 
 
+class NothingThereError(ValueError):
+    """A pattern, folder or month that holds no file of a crawl, or none yet."""
+
+
 class ListedFile(NamedTuple):
     """A file of a crawl: its path below the crawl's root, and its size where the listing says it."""
 
@@ -36,21 +41,32 @@ class ListedFile(NamedTuple):
     n_bytes: int | None
 
 
-def parse_months(text: str) -> list[Month]:
+def parse_months(text: str, *, now: Month | None = None) -> list[Month]:
     """Months from "2016-09", "2016-09..2019-02" or several of these with commas between; sorted, each once.
+
+    With `now`, "2016-09.." goes on to that month.
 
     >>> parse_months("2016-11..2017-01,2016-09")
     [(2016, 9), (2016, 11), (2016, 12), (2017, 1)]
+    >>> parse_months("2016-12..", now=(2017, 1))
+    [(2016, 12), (2017, 1)]
     """
     months: set[Month] = set()
     for part in text.split(","):
         first, dots, last = (piece.strip() for piece in part.partition(".."))
         start = _parse_month(first, text)
-        end = _parse_month(last, text) if dots else start
+        is_open = dots and not last and now is not None
+        end = max(start, now or start) if is_open else _parse_month(last, text) if dots else start
         if end < start:
             raise ValueError(f"months {text!r}: {first} is after {last}; write the earlier month first")
         months.update(_step(start, end))
     return sorted(months)
+
+
+def this_month() -> Month:
+    """The month that it is, in UTC."""
+    now = time.gmtime()
+    return now.tm_year, now.tm_mon
 
 
 def month_folder(year: int, month: int) -> str:
@@ -64,8 +80,12 @@ def list_month_paths(
     *,
     crawl_root: str = DEFAULT_CRAWL_ROOT,
     patience: Patience = Patience(),  # noqa: B008 # frozen
+    may_be_absent: bool = False,
 ) -> list[ListedFile]:
-    """The WARC files of a month below `crawl_root` (https, s3, or a local folder), sorted, each once."""
+    """The WARC files of a month below `crawl_root` (https, s3, or a local folder), sorted, each once.
+
+    With `may_be_absent` a month that nobody lists has none; else it is NothingThereError, or its list's OSError.
+    """
     folder = month_folder(year, month)
     try:
         with _open_below(crawl_root, f"{folder}/warc.paths.gz", patience) as stream:
@@ -73,11 +93,17 @@ def list_month_paths(
             lines = _check_below_root(read_path_lines(stream, name=name), name)
     except (FileNotFoundError, PermissionError) as error:
         # Stores answer "denied" for what is not there to those who may not list it.
-        found = sorted(set(_list_folder(crawl_root, folder, patience, error)))
+        try:
+            found = sorted(set(_list_folder(crawl_root, folder, patience, error)))
+        except (FileNotFoundError, PermissionError):
+            if not may_be_absent:
+                raise
+            found = []
     else:
         found = [ListedFile(line, None) for line in sorted(set(lines))]
-    if not found:
-        raise ValueError(f"{redact_credentials(crawl_root)}: no {_WARC} files of {year:04d}-{month:02d}; leave it out")
+    if not found and not may_be_absent:
+        shown = redact_credentials(crawl_root)
+        raise NothingThereError(f"{shown}: no {_WARC} files of {year:04d}-{month:02d}; leave it out")
     return found
 
 

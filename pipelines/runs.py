@@ -5,11 +5,13 @@ one it is finished, and is only written over when asked to.
 """
 
 import fcntl
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from bpe.errors import ShardError
+from bpe.growing import is_growing_manifest
 from bpe.manifest import FILE_NAME, Manifest, parse_manifest, settings_hash
 from pipelines.inputs import InputFile
 from pipelines.settings import Execution, RunSettings
@@ -32,6 +34,15 @@ def find_finished_run(output: str) -> Manifest | None:
         return parse_manifest(stream.read(), path=path)
 
 
+def is_growing_corpus(output: str) -> bool:
+    """Whether the folder holds windows rather than a run of its own."""
+    path = join(output, FILE_NAME)
+    if not exists(path):
+        return False
+    with open_read(path) as stream:
+        return is_growing_manifest(stream.read(64))
+
+
 def is_same_run(manifest: Manifest, settings: dict[str, object], inputs: Sequence[InputFile]) -> bool:
     """Whether a finished run was made from these settings and this input (names, and sizes where known)."""
     if manifest.settings_hash != settings_hash(settings):
@@ -46,6 +57,8 @@ def check_output(
     output: str, settings: dict[str, object], inputs: Sequence[InputFile], *, overwrite: bool
 ) -> Manifest | None:
     """The manifest where this very run is finished, else None; ValueError where the folder is somebody else's."""
+    if is_growing_corpus(output):
+        raise ValueError(f"{output} is a growing corpus; add to it with --follow, or choose another --output")
     manifest = find_finished_run(output)
     if manifest is not None:
         if overwrite and manifest.removals:
@@ -79,19 +92,30 @@ def read_committed(output: str) -> Manifest:
 
 
 @contextmanager
-def hold_output(output: str) -> Iterator[None]:
-    """Keeps a second local run out of the folder for as long as this one writes; a dead run holds nothing."""
+def hold_output(output: str, *, wait_s: float = 0.0) -> Iterator[tuple[int, ...]]:
+    """Keeps a second local run out of the folder for as long as this one writes; a dead run holds nothing.
+
+    Gives the descriptor of the lock, none in an object store: a process that inherits it holds the lock, too.
+    ValueError where another run holds it for `wait_s` seconds.
+    """
     if "://" in output:
-        yield
+        yield ()
         return
     folder = Path(output) / "work"
     folder.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + wait_s
     with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"another run is writing to {output}; wait for it or choose another --output") from error
-        yield
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= until:
+                    raise ValueError(
+                        f"another run is writing to {output}; wait for it or choose another --output"
+                    ) from error
+                time.sleep(0.1)
+        yield (lock.fileno(),)
 
 
 def prepare_output(output: str, work_folder: str) -> None:

@@ -25,6 +25,7 @@ from pipelines.inputs import (
     size_of_input,
     write_input_list,
 )
+from pipelines.listing import this_month
 from pipelines.storage import join, remove_tree, write_atomically
 
 BODY = random.Random(4).randbytes(2_500_000)
@@ -352,3 +353,17 @@ def test_real_crawl_files_are_found_by_pattern(shared_data: Path) -> None:
     assert file.name == "CC-NEWS-STANDIN-dev300.warc.gz"
     splits = plan_splits(file.n_bytes or 0)
     assert splits[-1][1] == Path(file.location).stat().st_size
+
+
+def test_a_follower_may_name_what_has_no_files_yet_and_nobody_looks_at_those_there_are(tmp_path: Path):
+    (tmp_path / "list.txt").write_text("gone.warc.gz\n")
+    (tmp_path / "empty").mkdir()
+    inputs = [str(tmp_path / "empty"), str(tmp_path / "*.warc.gz"), f"@{tmp_path / 'list.txt'}"]
+    year, month = this_month()
+    found = resolve_inputs(inputs=inputs, months=f"{year}-{month:02d}..", crawl_root=str(tmp_path), following=True)
+    assert [(file.name, file.n_bytes) for file in found] == [("gone.warc.gz", None)]
+    for argument in inputs:
+        with pytest.raises(ValueError, match=r"no files in it|matches no file|No such file"):
+            resolve_inputs(inputs=[argument])
+    with pytest.raises(ValueError, match="no such file"):  # a typo is none the less told
+        resolve_inputs(inputs=[str(tmp_path / "typo")], following=True)

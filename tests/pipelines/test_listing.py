@@ -84,6 +84,18 @@ def test_months_that_are_none_are_refused_in_one_line(text: str, complaint: str)
     assert "\n" not in str(caught.value)
 
 
+def test_an_open_end_is_the_month_that_it_is_now() -> None:
+    assert parse_months("2018-11..,2016-09", now=(2019, 1)) == [(2016, 9), (2018, 11), (2018, 12), (2019, 1)]
+    assert parse_months("2019-02..", now=(2019, 1)) == [(2019, 2)]  # begun early, it waits for that month
+
+
+def test_a_month_may_be_absent_where_one_waits_for_it(site: Any, tmp_path: Path) -> None:
+    for root in (site.url, str(tmp_path)):
+        assert list_month_paths(2016, 9, crawl_root=root, patience=QUICK, may_be_absent=True) == []
+        with pytest.raises((OSError, ValueError)):
+            list_month_paths(2016, 9, crawl_root=root, patience=QUICK)
+
+
 def test_the_papers_months_are_thirty() -> None:
     assert len(parse_months("2016-09..2019-02")) == 30
 
