@@ -30,6 +30,7 @@ from pipelines.follow_flags import FollowRules
 from pipelines.follow_health import FollowStatus, serve_health
 from pipelines.follow_plans import choose_files, files_of_run, forget_plan, is_planned, taken_files, write_plan
 from pipelines.follow_watch import Sight, Watcher
+from pipelines.forget_windows import refresh_corpus
 from pipelines.generations import (
     Generation,
     begin_corpus,
@@ -68,6 +69,7 @@ def follow(corpus: FollowedCorpus, rules: FollowRules) -> None:
         newest = read_generation(corpus.output)
         if newest is not None:
             _check_settings(corpus, newest.growing)
+            newest = refresh_corpus(corpus.output)  # documents may have been forgotten since
         for folder in (corpus.output, join(corpus.output, "work"), join(corpus.output, "generations")):
             make_folder(folder)
             sweep_temporaries(folder)
