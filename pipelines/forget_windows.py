@@ -71,7 +71,7 @@ def forget_in_windows(
 ) -> list[Changes]:
     """Carries a request out in all windows and publishes the generation; the changes of those that are listed."""
     whole = join_surveys(surveys)
-    plan = Plan(tuple(targets), Gone(whole.ids | whole.dependents, whole.urls), reason, date)
+    plan = Plan(tuple(targets), Gone(whole.ids, whole.urls), reason, date)
     write_atomically(str(folder / _PLAN), lambda stream: stream.write(_dump(plan)))
     return _carry_out(folder, windows, surveys, plan)
 
