@@ -481,7 +481,8 @@ def test_figures_of_steps_are_added_up_or_given_as_bounds() -> None:
 
     def contamination(found: int) -> dict[str, object]:
         task = {"task": "RTE", "texts": 10, "texts_too_short": 2, "ngrams": 99, "texts_found": found,
-                "share_found": 0.0, "texts_widespread": 0, "documents": found, "cuts": 1, "documents_dropped": 0}  # fmt: skip
+                "share_found": 0.0, "texts_widespread": 0, "documents": found, "cuts": 1,
+                "documents_dropped": 0}  # fmt: skip
         text = {"task": "RTE", "split": "dev", "documents": found, "words": "a b"}
         return {"tasks": [task], "texts_found_most_often": [text], "notes": ["n"]}
 
