@@ -71,8 +71,8 @@ def compact_windows(
             return Compaction((), None, before)
         plan = plan_merge(output, [window.run for window in merged])
         run = window_folder(merged[0].first, merged[-1].last)
-        if not _is_merged(join(output, run), plan):
-            _merge(join(output, run), plan, execution)
+        manifest = _find_merged(join(output, run), plan) or _merge(join(output, run), plan, execution)
+        clear_leftovers(join(output, run), manifest, keep_work=False)
         window = describe_window(output, merged[0].first, merged[-1].last)
         windows = [window if one == merged[0] else one for one in before.growing.windows if one not in merged[1:]]
         return Compaction(merged, window, publish(output, next_generation(before, windows)))
@@ -174,7 +174,7 @@ def describe_merge(plan: MergePlan) -> Iterator[str]:
         yield f"  {folder}: {manifest.counts.documents:,} documents in {len(manifest.shards):,} shards"
 
 
-def _merge(output: str, plan: MergePlan, execution: Execution) -> None:
+def _merge(output: str, plan: MergePlan, execution: Execution) -> Manifest:
     work = join(output, "work")
     prepare_output(output, work)
     execution = replace(execution, output=output)
@@ -183,7 +183,7 @@ def _merge(output: str, plan: MergePlan, execution: Execution) -> None:
         run_pipeline(lambda pipeline: build_merge(pipeline, plan, output=output), execution, name=name)
     manifest = read_committed(output)
     _check_totals(manifest, plan)
-    clear_leftovers(output, manifest, keep_work=False)
+    return manifest
 
 
 def _check_totals(manifest: Manifest, plan: MergePlan) -> None:
@@ -195,18 +195,17 @@ def _check_totals(manifest: Manifest, plan: MergePlan) -> None:
         )
 
 
-def _is_merged(output: str, plan: MergePlan) -> bool:
-    """Whether this very run is finished there: killed before it was published, and nothing was forgotten since."""
+def _find_merged(output: str, plan: MergePlan) -> Manifest | None:
+    """This very run, where it is finished: killed before it was published, and nothing was forgotten since."""
     manifest = find_finished_run(output)
-    if manifest is None:
-        return False
-    return (
+    is_it = manifest is not None and (
         dict(manifest.settings) == plan.identity.settings
         and manifest.removals == plan.identity.removals
         and manifest.counts == _totals(plan.manifests)
         and set(manifest.inputs) == {entry for one in plan.manifests for entry in one.inputs}
         and read_description(output) == plan.description
     )
+    return manifest if is_it else None
 
 
 def _totals(manifests: Sequence[Manifest]) -> Counts:

@@ -24,9 +24,9 @@ from bpe.growing import (
 )
 from bpe.manifest import Manifest, parse_manifest
 from bpe.shared_vocabulary import SharedVocabulary
-from pipelines.storage import exists, join, make_folder, open_read, write_atomically
+from pipelines.storage import exists, join, make_folder, open_read, sweep_temporaries, write_atomically
 
-_WINDOWS = "windows"
+_GENERATIONS, _WINDOWS = "generations", "windows"
 _FOLDER = re.compile(r"(\d{8})(?:-(\d{8}))?", re.ASCII)
 
 
@@ -130,6 +130,8 @@ def refresh(output: str) -> Generation:
     newest = read_generation(output)
     if newest is None:
         raise ShardError(join(output, FILE_NAME), "", "no growing corpus here; `beam run … --follow` makes one")
+    for folder in (output, join(output, _GENERATIONS)):
+        sweep_temporaries(folder)
     windows = tuple(_refresh_window(output, window) for window in newest.growing.windows)
     if windows == newest.growing.windows:
         return newest
@@ -160,7 +162,7 @@ def publish(output: str, growing: Growing) -> Generation:
     if (newest.sha256 if newest else "") != growing.previous:
         found = f"is not what generation {growing.generation} follows; another process writes to it: stop that one"
         raise ShardError(join(output, FILE_NAME), "", found)
-    make_folder(join(output, "generations"))
+    make_folder(join(output, _GENERATIONS))
     for name in (generation_name(growing.generation), FILE_NAME):
         write_atomically(join(output, name), lambda stream: stream.write(data))
     return Generation(growing, digest)

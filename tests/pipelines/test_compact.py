@@ -113,7 +113,7 @@ def merged(grown: Grown, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def compact(capsys) -> Callable[..., tuple[int, str, str]]:
     """Runs the command in this process: exit status, output, complaints."""
 
-    def run(folder: Path, *words: object) -> tuple[int, str, str]:
+    def run(folder: Path | str, *words: object) -> tuple[int, str, str]:
         capsys.readouterr()
         try:
             status = main(["compact", str(folder), *WORDS, *map(str, words)])
@@ -131,6 +131,13 @@ def tree(folder: Path) -> dict[str, str]:
     return {name: digest for name, digest in names.items() if not name.startswith("work/")}
 
 
+def said_by(run: Path) -> dict[str, object]:
+    """A run's manifest without the files that tell how the run came about, and without what its steps reported."""
+    plain = json.loads((run / "manifest.json").read_text())
+    plain["statistics"].pop("details")
+    return {name: value for name, value in plain.items() if name not in ("report", "state")}
+
+
 def faults_of(corpus: Path) -> list[str]:
     return [str(fault) for run in open_growing(str(corpus)).runs for fault in verify_run(run, quick=False)]
 
@@ -139,11 +146,10 @@ def test_the_merged_run_is_the_run_of_all_input_byte_for_byte(grown: Grown, merg
     ours, theirs = tree(merged / MERGED), tree(grown.batch)
     differ = {name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)}
     assert differ == {"manifest.json", "report.html", "state/deduplication.json"}
-    one, other = load_manifest(merged / MERGED), load_manifest(grown.batch)
-    assert one._replace(report=None, statistics={}, state=()) == other._replace(report=None, statistics={}, state=())
-    assert {**one.statistics, "details": 0} == {**other.statistics, "details": 0}
-    assert one.books.rejected["near_duplicate"] >= 2
-    assert one.books.rejected["too_few_tokens"] >= 1  # measured on the texts that the windows kept of these
+    assert said_by(merged / MERGED) == said_by(grown.batch)
+    rejected = load_manifest(merged / MERGED).books.rejected
+    assert rejected["near_duplicate"] >= 2
+    assert rejected["too_few_tokens"] >= 1  # measured on the texts that the windows kept of these
     [run] = open_growing(str(merged)).runs
     assert run.path == merged / MERGED
     assert faults_of(merged) == []
@@ -161,7 +167,7 @@ def test_a_later_run_against_the_merged_one_is_the_run_against_the_windows(
     assert differ == {"manifest.json", "report.html", "state/deduplication.json"}
     books = load_manifest(tmp_path / "other").books
     assert {"duplicate_url", "duplicate_text", "near_duplicate"} <= books.rejected.keys()
-    assert books.rejected["near_duplicate"] > 10
+    assert books.rejected["near_duplicate"] >= 5
     against_merged_and_third(merged / MERGED, tmp_path / "one", windows)
     merge_after_a_merge(merged, tmp_path)
 
@@ -200,8 +206,8 @@ def merge_after_a_merge(merged: Path, tmp_path: Path) -> None:
         assert manifest.settings["selection"]["against"] == []  # type: ignore[index]
         state = json.loads((corpus / window.run / "state/deduplication.json").read_text())
         assert (len(state["stands_for"]), state["made_against"]) == (4, [])
-    one, other = (load_manifest(tmp_path / f"corpus-{made}" / window.run) for made in ("one", "other"))
-    assert one._replace(state=(), report=None) == other._replace(state=(), report=None)
+    one, other = (said_by(tmp_path / f"corpus-{made}" / window_folder(1, 3)) for made in ("one", "other"))
+    assert one == other
 
 
 def test_runs_made_against_merged_ones_are_put_in_order_by_whom_they_follow(tmp_path: Path, merged: Path) -> None:
@@ -317,7 +323,7 @@ def test_what_is_no_growing_corpus_is_refused(grown: Grown, tmp_path: Path, comp
         status, _, err = compact(folder)
         assert (status, err.count("\n")) == (1, 1)
         assert says in err
-    assert "local disk" in compact(Path("s3://bucket/corpus"))[2]
+    assert "local disk" in compact("s3://bucket/corpus")[2]
 
 
 def test_a_corpus_that_is_followed_is_refused_unless_its_lock_is_passed_on(corpus: Path, compact) -> None:
@@ -480,9 +486,10 @@ def test_figures_of_steps_are_added_up_or_given_as_bounds() -> None:
         }  # fmt: skip
 
     def contamination(found: int) -> dict[str, object]:
-        task = {"task": "RTE", "texts": 10, "texts_too_short": 2, "ngrams": 99, "texts_found": found,
-                "share_found": 0.0, "texts_widespread": 0, "documents": found, "cuts": 1,
-                "documents_dropped": 0}  # fmt: skip
+        task = {
+            "task": "RTE", "texts": 10, "texts_too_short": 2, "ngrams": 99, "texts_found": found, "share_found": 0.0,
+            "texts_widespread": 0, "documents": found, "cuts": 1, "documents_dropped": 0,
+        }  # fmt: skip
         text = {"task": "RTE", "split": "dev", "documents": found, "words": "a b"}
         return {"tasks": [task], "texts_found_most_often": [text], "notes": ["n"]}
 
