@@ -11,8 +11,10 @@ from inspection.errors import NotFoundError
 from inspection.lookup import find_record_at
 from inspection.run_folder import MANIFEST, RunFolder, open_run
 from inspection.trace import Trace, trace_lines, trace_record, trace_values
+from trainer.epoch_data import EpochNotOpenError
 from trainer.plan import Order, SampleId, batch_size, samples_of_update
-from trainer.run_folder import RunDescription, RunError, first_sample_of, open_order
+from trainer.replay import folders_read, open_order
+from trainer.run_folder import RunDescription, RunError, first_sample_of
 from trainer.tracing import DocumentPiece, sample_documents
 
 
@@ -22,7 +24,6 @@ class TrainingRun(NamedTuple):
     folder: Path
     order: Order
     description: RunDescription
-    corpora: tuple[RunFolder, ...]  # what it read, in the order of --data
 
 
 class TracedPiece(NamedTuple):
@@ -56,11 +57,11 @@ def open_training_run(place: str, run: RunFolder) -> TrainingRun:
         order, description = open_order(folder)
     except RunError as error:
         raise NotFoundError(str(error)) from error
-    corpora = tuple(open_run(str(one)) for one in description.folders)
-    if not any((one.path / MANIFEST).samefile(run.path / MANIFEST) for one in corpora):
-        read = ", ".join(str(one.path) for one in corpora)
-        raise NotFoundError(f"{folder}: this training run did not read {run.path}; it read {read}")
-    return TrainingRun(folder, order, description, corpora)
+    read = tuple(dict.fromkeys(folders_read(folder, description)))
+    if not any(_is_same(one, run.path) for one in read):
+        listed = ", ".join(map(str, read))
+        raise NotFoundError(f"{folder}: this training run did not read {run.path}; it read {listed}")
+    return TrainingRun(folder, order, description)
 
 
 def find_samples(training: TrainingRun, update: int) -> list[SampleId]:
@@ -71,15 +72,17 @@ def find_samples(training: TrainingRun, update: int) -> list[SampleId]:
         return samples_of_update(training.order, update, batch=batch, known=known)
     except RunError as error:
         raise NotFoundError(str(error)) from error
+    except EpochNotOpenError as error:
+        raise NotFoundError(f"{training.folder}: update {update} is not drawn yet: {error}") from error
 
 
 def trace_sample(training: TrainingRun, sample: SampleId, *, warc_root: Path | None) -> TracedSample:
     """A sample's documents, each traced back to the crawl; NotFoundError where there is no such sample."""
     try:
         pieces = sample_documents(training.order, sample)
-    except ValueError as error:
+    except (ValueError, EpochNotOpenError) as error:
         raise NotFoundError(f"{training.folder}: {error}") from error
-    return TracedSample(sample, [_trace_piece(training, piece, warc_root) for piece in pieces])
+    return TracedSample(sample, [_trace_piece(training, sample.epoch, piece, warc_root) for piece in pieces])
 
 
 def sample_values(traced: TracedSample) -> dict[str, object]:
@@ -108,8 +111,16 @@ def sample_name(sample: SampleId) -> str:
     return "/".join(map(str, sample))
 
 
-def _trace_piece(training: TrainingRun, piece: DocumentPiece, warc_root: Path | None) -> TracedPiece:
-    run = training.corpora[piece.run]
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two folders hold one and the same manifest."""
+    try:
+        return (one / MANIFEST).samefile(other / MANIFEST)
+    except FileNotFoundError:
+        return False  # a window that was merged into another since
+
+
+def _trace_piece(training: TrainingRun, epoch: int, piece: DocumentPiece, warc_root: Path | None) -> TracedPiece:
+    run = open_run(str(training.order.source_of(epoch).runs[piece.run].folder))
     try:
         record = find_record_at(run, piece.shard, piece.block, piece.position)
     except NotFoundError as error:

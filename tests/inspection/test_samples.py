@@ -7,7 +7,8 @@ import pytest
 
 from bpe.shards import document_at, open_shard
 from trainer.plan import SampleId
-from trainer.run_folder import describe_run, open_order, write_description
+from trainer.replay import open_order
+from trainer.run_folder import describe_run, write_description
 from trainer.settings import load_settings
 from trainer.sources import open_runs
 
