@@ -76,11 +76,12 @@ def open_recorded(data: Sequence[FolderRecord], *, known: Iterable[Run] = ()) ->
     for recorded in data:
         found = _describe_folder(recorded.folder, recorded.generation)
         if found != recorded:
+            path, before, now = _manifest_of(*recorded[:2]), recorded.manifest_sha256, found.manifest_sha256
             raise ShardError(
-                _manifest_of(recorded.folder, recorded.generation),
+                path,
                 "",
-                f"sha256 {found.manifest_sha256[:16]}, but the run read {recorded.manifest_sha256[:16]} as {DATA} says; it"
-                " was made again, or documents were forgotten there: restore it, or start again with another --output",
+                f"sha256 {now[:16]}, but the run read {before[:16]} ({DATA}): it was made again, or documents were "
+                "forgotten there; restore it, or start again with another --output",
             )
     return open_runs([one.folder for one in data], [one.generation for one in data], known=known)
 
