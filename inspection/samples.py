@@ -9,7 +9,8 @@ from typing import NamedTuple
 from bpe.errors import ShardError
 from inspection.errors import NotFoundError
 from inspection.lookup import find_record_at
-from inspection.run_folder import MANIFEST, RunFolder, open_run
+from inspection.mixtures import list_runs
+from inspection.run_folder import MANIFEST, open_run
 from inspection.trace import Trace, trace_lines, trace_record, trace_values
 from trainer.epoch_data import EpochNotOpenError
 from trainer.plan import Order, SampleId, batch_size, samples_of_update
@@ -50,17 +51,18 @@ def parse_sample(text: str) -> SampleId:
     return SampleId(*map(int, parts))
 
 
-def open_training_run(place: str, run: RunFolder) -> TrainingRun:
-    """The training run in a folder, which must have read this corpus run."""
+def open_training_run(place: str, *, corpus: str) -> TrainingRun:
+    """The training run in a folder, which must have read the run in the folder of this corpus, or one of its runs."""
     folder = Path(place)
     try:
         order, description = open_order(folder)
     except RunError as error:
         raise NotFoundError(str(error)) from error
     read = tuple(dict.fromkeys(folders_read(folder, description)))
-    if not any(_is_same(one, run.path) for one in read):
+    asked = list_runs(corpus)
+    if not any(_is_same(one, other) for one in read for other in asked):
         listed = ", ".join(map(str, read))
-        raise NotFoundError(f"{folder}: this training run did not read {run.path}; it read {listed}")
+        raise NotFoundError(f"{folder}: this training run did not read {corpus}; it read {listed}")
     return TrainingRun(folder, order, description)
 
 

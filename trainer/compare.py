@@ -164,7 +164,7 @@ def refuse_growing(runs: tuple[Run, ...]) -> None:
     growing = next((run.growing for run in runs if run.growing), None)
     if growing is not None:
         raise ValueError(
-            f"--data {growing} grows, and recipes are compared on the same shards; name its runs, {growing}/windows/*"
+            f"--data {growing} grows, and recipes are compared on the same shards; name runs below {growing}/windows"
         )
 
 
