@@ -1,7 +1,6 @@
 """What the subcommands of `inspect-shards` do: flags in, lines to print and an exit status out."""
 
 import argparse
-import contextlib
 import json
 import sys
 from collections.abc import Callable, Sequence

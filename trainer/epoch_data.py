@@ -11,10 +11,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bpe.errors import ShardError
-from bpe.growing import generation_name, is_growing, load_generation
+from bpe.growing import generation_name, is_growing, load_generation, load_growing
 from bpe.manifest import FILE_NAME as MANIFEST
+from bpe.manifest import load_manifest
 from bpe.mixture import FILE_NAME as MIXTURE
 from trainer.data_record import DATA, EpochRecord, FolderRecord
+from trainer.run_folder import was_before_removal, why_not_the_same
 from trainer.sources import Run, Source, open_runs
 
 _KEPT_SOURCES = 2  # a batch that runs across a border needs both sides
@@ -73,6 +75,16 @@ def open_recorded(data: Sequence[FolderRecord], *, known: Iterable[Run] = ()) ->
 
     Of windows that are `known` already the manifests are not read again.
     """
+    try:
+        _compare(data)
+        return open_runs([one.folder for one in data], [one.generation for one in data], known=known)
+    except ShardError as error:
+        _explain_removal(data, error)
+        raise
+
+
+def _compare(data: Sequence[FolderRecord]) -> None:
+    """ShardError where a folder has another manifest than was recorded."""
     for recorded in data:
         found = _describe_folder(recorded.folder, recorded.generation)
         if found != recorded:
@@ -80,10 +92,33 @@ def open_recorded(data: Sequence[FolderRecord], *, known: Iterable[Run] = ()) ->
             raise ShardError(
                 path,
                 "",
-                f"sha256 {now[:16]}, but the run read {before[:16]} ({DATA}): it was made again, or documents were "
-                "forgotten there; restore it, or start again with another --output",
+                f"sha256 {now[:16]}, but the run read {before[:16]} ({DATA}): it was made again since; restore it, or "
+                "start again with another --output",
             )
-    return open_runs([one.folder for one in data], [one.generation for one in data], known=known)
+
+
+def _explain_removal(data: Sequence[FolderRecord], error: ShardError) -> None:
+    """Another ShardError where a run of shards is only too well what was read: without documents forgotten since."""
+    for recorded in data:
+        for folder, digest in _runs_of(recorded):
+            try:
+                manifest = load_manifest(folder)
+            except (ShardError, OSError):
+                continue
+            if was_before_removal(manifest, digest):
+                found = f"the run {why_not_the_same(folder)}; start again with another --output"
+                raise ShardError(folder / MANIFEST, "", found) from error
+
+
+def _runs_of(recorded: FolderRecord) -> list[tuple[Path, str]]:
+    """The runs of shards in a folder, and the sha256 of their manifests when they were read."""
+    if recorded.generation is not None:
+        try:
+            growing = load_growing(recorded.folder, generation=recorded.generation)
+        except ShardError:
+            return []
+        return [(recorded.folder / window.run, window.manifest_sha256) for window in growing.windows]
+    return [(recorded.folder, recorded.manifest_sha256)]
 
 
 def _describe_folder(folder: Path, generation: int | None) -> FolderRecord:

@@ -35,12 +35,16 @@ def open_order(folder: Path) -> tuple[Order, RunDescription]:
 
 
 def folders_read(folder: Path, description: RunDescription) -> Iterator[Path]:
-    """The runs of shards that a run has read so far, by folder; generations that are gone are left out."""
+    """The runs of shards that a run has read so far, by folder, and the growing corpora that they are windows of.
+
+    Windows of generations that are gone are left out.
+    """
     yield from description.folders
     for data in {record.data: None for record in read_records(folder)}:
         for one in data:
             if one.generation is None:
                 continue  # the first epoch read the same
+            yield one.folder
             try:
                 mixture = load_mixture(one.folder, generation=one.generation)
             except ShardError:

@@ -1,7 +1,12 @@
 """An epoch reads its generation and no other: the order over epochs is that of each generation alone, in turn."""
 
+import hashlib
+import json
+import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +18,9 @@ from hypothesis import strategies as st
 
 from bpe.errors import ShardError
 from bpe.growing import generation_name, window_folder
+from bpe.manifest import Removal, dump_manifest, load_manifest
+from bpe.mixture import Mixture, MixtureSource, dump_mixture
+from bpe.shared_vocabulary import SharedVocabulary
 from trainer.data_record import EpochRecord
 from trainer.epoch_data import EpochNotOpenError, EpochSources, describe_folders, describe_newest, open_recorded
 from trainer.masking import MaskingRules
@@ -181,6 +189,51 @@ def test_generations_that_are_gone_or_changed_are_named(corpus: Path, tmp_path: 
     shutil.rmtree(copy / "windows" / "00000002")
     with pytest.raises(ShardError, match=r"00000002.*manifest\.json"):
         open_recorded(recorded)
+
+
+def test_windows_that_have_forgotten_documents_since_are_named_as_what_they_are(corpus: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "news"
+    shutil.copytree(corpus, copy)
+    recorded = describe_folders([copy], [2])
+    path = copy / window_folder(2, 2) / "manifest.json"
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    removal = Removal("a" * 64, {"url": 1}, "", "", 0, 0, 0, 0, 1, 0, (), before)
+    path.write_bytes(dump_manifest(load_manifest(path.parent)._replace(removals=(removal,))))
+    with pytest.raises(ShardError, match=r"00000002 before documents were forgotten there.*another --output"):
+        open_recorded(recorded)
+    assert len(open_recorded(describe_folders([copy], [1]))) == 1
+
+
+def test_a_mixture_beside_a_growing_corpus_is_seen_as_evenly_as_if_nothing_grew(
+    corpus: Path, books: Path, tmp_path: Path
+) -> None:
+    """Half of it in one epoch, the other half in the next, though windows came before it in the meantime."""
+    manifest = (books / "manifest.json").read_bytes()
+    entry = json.loads(manifest)["vocabulary"]
+    shared = SharedVocabulary(entry["fingerprint"], entry["encoding"], entry["size"])
+    source = MixtureSource(os.path.relpath(books, tmp_path), hashlib.sha256(manifest).hexdigest(), "0.5")
+    (tmp_path / "mixture.json").write_bytes(dump_mixture(Mixture((source,), shared)))
+    order = Order(EpochSources(records_of([1, 3], corpus, tmp_path)), RULES)
+    seen: Counter[tuple[str, int]] = Counter()
+    for epoch in (0, 1):
+        sources = order.source_of(epoch)
+        places = map(sources.place, order.epoch_blocks(epoch).tolist())
+        of_books = [(place.shard.name, place.block) for place in places if sources.runs[place.run].growing is None]
+        assert len(of_books) in (len(Source(open_runs([books]), split="train")) // 2 + k for k in (0, 1))
+        seen.update(of_books)
+    assert len(seen) == len(Source(open_runs([books]), split="train"))
+    assert set(seen.values()) == {1}
+
+
+def test_static_masks_see_one_generation_as_they_see_its_windows(corpus: Path) -> None:
+    rules = replace(RULES, fixed=True)
+    followed = Order(EpochSources(records_of([2, 2, 2], corpus)), rules)
+    plain = Order(alone(2, corpus).source, rules)
+    for epoch in (0, 1, 2):
+        assert [followed.window_blocks(epoch, w) for w in range(followed.n_windows(epoch))] == [
+            plain.window_blocks(epoch, w) for w in range(plain.n_windows(epoch))
+        ]
+        assert np.array_equal(followed.window(epoch, 0).tokens, plain.window(epoch, 0).tokens)
 
 
 def test_windows_that_are_open_are_not_read_again(corpus: Path, tmp_path: Path) -> None:
