@@ -71,6 +71,7 @@ def follow(corpus: FollowedCorpus, rules: FollowRules) -> None:
         newest = refresh_corpus(corpus.output) if read_generation(corpus.output) is not None else None
         if newest is not None:
             _check_settings(corpus, newest.growing)
+            newest = refresh_corpus(corpus.output)  # documents may have been forgotten since
         for folder in (corpus.output, join(corpus.output, "work"), join(corpus.output, "generations")):
             make_folder(folder)
             sweep_temporaries(folder)

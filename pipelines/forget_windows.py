@@ -17,13 +17,13 @@ from bpe.growing import FILE_NAME
 from bpe.manifest import load_manifest
 from bpe.strict_json import parse_json, read_choice, read_items, read_object, read_text
 from inspection.run_folder import RunFolder
-from pipelines.forget_commit import clear_staging, complete_interrupted, is_interrupted
+from pipelines.forget_commit import clear_staging, complete_interrupted, is_interrupted, staging_folder
 from pipelines.forget_request import Target, parse_target
 from pipelines.forget_survey import Gone, Survey, survey_runs
 from pipelines.forgetting import Changes, forget
 from pipelines.generations import Generation, find_folders, read_generation, refresh
 from pipelines.runs import hold_output
-from pipelines.storage import remove, remove_tree, write_atomically
+from pipelines.storage import remove, remove_tree, sweep_temporaries, write_atomically
 
 FORMAT = "shardmill-forgetting-1"
 _PLAN = "work/forgetting.json"
@@ -79,6 +79,7 @@ def forget_in_windows(
 def complete_windows(folder: Path) -> bool:
     """Finishes what a killed command had begun in a corpus or in one of its windows; whether there was anything."""
     completed = False
+    sweep_temporaries(str(folder / "work"))
     for one in find_folders(str(folder)):
         if is_interrupted(folder / one.run):
             with hold_output(str(folder / one.run)):
@@ -134,6 +135,9 @@ def _carry_out(folder: Path, windows: Windows, surveys: Sequence[Survey], plan: 
         if survey.forgotten or survey.emptied:
             changed = _forget_in(run, survey, plan)
             changes += [changed] if number < windows.n_listed else []
+    for run in windows.runs:
+        if staging_folder(run.path).exists():  # of one that was killed when all was done
+            clear_staging(run.path)
     refresh(str(folder))
     remove(str(folder / _PLAN))
     return changes

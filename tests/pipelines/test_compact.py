@@ -32,6 +32,7 @@ from pipelines.settings import Execution, SelectionRules
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ("--near-duplicates", "0.7:0.95", "--expected-documents", "10000")
+LIMIT = ("--limit-bytes", "150000")
 SHARDS = ("--shard-bytes", "65536", "--block-tokens", "2000", "--held-out", "0.1", "--min-tokens", "300")
 WORDS = ("--workers", "1")
 MERGED = window_folder(1, 2)
@@ -49,7 +50,7 @@ class Grown(NamedTuple):
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory: pytest.TempPathFactory, byte_vocabulary) -> Grown:
     folder = tmp_path_factory.mktemp("grown")
-    words = (*RULES, *SHARDS, "--vocabulary", byte_vocabulary.path)
+    words = (*LIMIT, *RULES, *SHARDS, "--vocabulary", byte_vocabulary.path)
     files = [ROOT / f"tests/data/sample/CC-NEWS-SAMPLE-0000{number}.warc.gz" for number in (0, 1)]
     runs = [folder / "corpus" / window_folder(number, number) for number in (1, 2)]
     make_run(runs[0], files[:1], words)
