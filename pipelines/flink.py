@@ -29,6 +29,9 @@ from pipelines.settings import Execution
 
 RUNNER = "FlinkRunner"
 JAR_VARIABLE = "SHARDMILL_FLINK_JOB_SERVER_JAR"
+# How long a worker that no stage uses is kept, for the next stage; effective where Flink itself loads the job server's
+# jar. A worker that died is kept as long, so a task must not be tried again before.
+ENVIRONMENT_CACHE_MS = 5_000
 ANSWER_SECONDS = 10.0
 WORKER_SECONDS = 60.0  # importing Beam takes seconds, on a busy machine tens of them
 
@@ -36,8 +39,9 @@ WORKER_SECONDS = 60.0  # importing Beam takes seconds, on a busy machine tens of
 def flink_arguments(execution: Execution) -> Iterator[str]:
     """Beam's options for a job on Flink; without a master, Flink runs inside the job server."""
     yield f"--parallelism={execution.workers}"
-    yield "--number_of_execution_retries=3"  # a TaskManager or a worker that dies costs its tasks, not the job
-    yield "--execution_retry_delay=2000"  # milliseconds
+    yield "--number_of_execution_retries=10"  # a TaskManager or a worker that dies costs its tasks, not the job
+    yield f"--execution_retry_delay={2 * ENVIRONMENT_CACHE_MS}"
+    yield f"--environment_cache_millis={ENVIRONMENT_CACHE_MS}"
     if os.environ.get(JAR_VARIABLE):
         yield f"--flink_job_server_jar={os.environ[JAR_VARIABLE]}"
     if execution.flink_master:

@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--host",
         default="localhost",
-        help="address to answer on (default localhost: who reaches the pool can run code here, TaskManagers are beside it)",
+        help="address to answer on (default localhost, where TaskManagers are: who reaches a pool can run code here)",
     )
     flags = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -125,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         pool, server = serve(flags.host, flags.port)
     except OSError as error:
-        print(f"worker_pool: {error}", file=sys.stderr)
+        sys.stderr.write(f"worker_pool: {error}\n")
         return 2
     log.info("workers of %s are started at %s:%d", sys.executable, flags.host, flags.port)
     ended.wait()
