@@ -313,20 +313,25 @@ def words(sample: str, vocabulary: Path, on_flink: list[str], tmp_path: Path) ->
 
 
 @pytest.fixture
-def begun(words: list[str], environment: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Any]:
-    """That run, once its workers have begun to extract; it is killed with the test if it goes on."""
+def begun(words: list[str], environment: dict[str, str], project_root: Path, cluster: Cluster) -> Iterator[Any]:
+    """That run, once the cluster has done some of its tasks; it is killed with the test if it goes on."""
     job = subprocess.Popen(
         words, cwd=project_root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
     try:
-        wait_for(lambda: job.poll() is not None or any((tmp_path / "out").glob("work/*/progress/*.json")))
+        wait_for(lambda: job.poll() is not None or has_begun(cluster))
         assert job.poll() is None, job.communicate()
         yield job
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(job.pid, signal.SIGKILL)
         job.communicate()
+
+
+def has_begun(cluster: Cluster) -> bool:
+    jobs = cluster.ask("/jobs/overview")["jobs"]
+    return any(one["state"] == "RUNNING" and one["tasks"]["finished"] for one in jobs)
 
 
 def test_a_killed_task_manager_costs_no_byte(
