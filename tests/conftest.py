@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import socket
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -81,3 +82,15 @@ def publish() -> Callable[..., int]:
         return number
 
     return make
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Finds a port of this machine that nobody listens on."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return find
