@@ -14,7 +14,7 @@ so a generation is no more than a list of manifests by their sha256. A new one i
                   "kept": 450, "rejected": 440, "broken": 10, "tokens": 301276}, …]}
 
 `first` and `last` number the windows as they were made; a run that several were merged into stands for all of them.
-Readers take such a corpus already; no command makes one yet.
+Readers take such a corpus as the mixture of its windows, each once.
 """
 
 import hashlib

@@ -138,8 +138,9 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 
 def _add_trace(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "out", metavar="OUT", help="folder of a finished run, or of a growing corpus: all of its windows"
-    )
+        "out", metavar="OUT",
+        help="folder of a finished run, or of a growing corpus: all of its windows; with --run of a mixture, too",
+    )  # fmt: skip
     _add_record_flags(parser)
     parser.add_argument("--url", metavar="URL", help="every record of exactly this URL")
     parser.add_argument("--sample", metavar="EPOCH/WINDOW/INDEX", help="a training sample by its name, counted from 0")

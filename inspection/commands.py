@@ -1,7 +1,6 @@
 """What the subcommands of `inspect-shards` do: flags in, lines to print and an exit status out."""
 
 import argparse
-import contextlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -136,17 +135,17 @@ def _verify_run(run: RunFolder, *, quick: bool) -> _Verified:
 
 
 def trace_back(flags: argparse.Namespace) -> Answer:
-    runs = _open_runs(flags.out)
     warc_root = trace.open_warc_root(flags.warc_root)
-    if flags.run is not None:
+    if flags.run is not None:  # a sample may be of all runs of a mixture
         traced = [
             samples.trace_sample(training, sample, warc_root=warc_root)
-            for training in [_open_training_run(flags.run, runs)]
+            for training in [samples.open_training_run(flags.run, corpus=flags.out)]
             for sample in _find_samples(training, flags)
         ]
         if flags.json:
             return _as_json({"samples": [samples.sample_values(one) for one in traced]})
         return _paragraphs([samples.sample_lines(one) for one in traced])
+    runs = _open_runs(flags.out)
     if flags.url is not None:
         records = growing.find_records_of_url_in(runs, flags.url)[: flags.limit]
     else:
@@ -171,14 +170,6 @@ def _find_asked(runs: Sequence[RunFolder], flags: argparse.Namespace) -> tuple[R
         return growing.find_record_in(runs, rows.parse_id(flags.document))
     run = growing.find_shard_run(runs, flags.shard)
     return run, lookup.find_record_at(run, flags.shard, flags.block, flags.position)
-
-
-def _open_training_run(place: str, runs: Sequence[RunFolder]) -> samples.TrainingRun:
-    """The training run in a folder, which must have read one of these."""
-    for run in runs[:-1]:
-        with contextlib.suppress(NotFoundError):
-            return samples.open_training_run(place, run)
-    return samples.open_training_run(place, runs[-1])
 
 
 def _find_samples(training: samples.TrainingRun, flags: argparse.Namespace) -> list[SampleId]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from bpe.errors import ShardError
 from bpe.mixture import FILE_NAME, Mixture, MixtureSource, is_mixture, load_mixture, open_source, parse_weight
 from inspection.plain_text import format_table, heading, one_line
-from inspection.run_folder import RunFolder
+from inspection.run_folder import RunFolder, open_run
 
 
 class Part(NamedTuple):
@@ -50,8 +50,16 @@ def refuse_mixture(place: str) -> None:
     """ShardError for a mixture where one run is asked for: it says which there are."""
     if names_mixture(place):
         folder = _folder_of(place)
-        runs = ", ".join(str(_run_folder(folder, source)) for source in load_mixture(folder).sources)
+        runs = ", ".join(map(str, list_runs(place)))
         raise ShardError(folder, "", f"a mixture holds no documents of its own; name one of its runs: {runs}")
+
+
+def list_runs(place: str) -> list[Path]:
+    """The folders of the runs of a mixture, or of the one run that is here."""
+    folder = _folder_of(place)
+    if not names_mixture(place):
+        return [open_run(place).path]
+    return [_run_folder(folder, source) for source in load_mixture(folder).sources]
 
 
 def mixture_lines(found: MixtureFolder) -> list[str]:

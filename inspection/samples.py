@@ -9,10 +9,13 @@ from typing import NamedTuple
 from bpe.errors import ShardError
 from inspection.errors import NotFoundError
 from inspection.lookup import find_record_at
-from inspection.run_folder import MANIFEST, RunFolder, open_run
+from inspection.mixtures import list_runs
+from inspection.run_folder import MANIFEST, open_run
 from inspection.trace import Trace, trace_lines, trace_record, trace_values
+from trainer.epoch_data import EpochNotOpenError
 from trainer.plan import Order, SampleId, batch_size, samples_of_update
-from trainer.run_folder import RunDescription, RunError, first_sample_of, open_order
+from trainer.replay import folders_read, open_order
+from trainer.run_folder import RunDescription, RunError, first_sample_of
 from trainer.tracing import DocumentPiece, sample_documents
 
 
@@ -22,7 +25,6 @@ class TrainingRun(NamedTuple):
     folder: Path
     order: Order
     description: RunDescription
-    corpora: tuple[RunFolder, ...]  # what it read, in the order of --data
 
 
 class TracedPiece(NamedTuple):
@@ -49,18 +51,19 @@ def parse_sample(text: str) -> SampleId:
     return SampleId(*map(int, parts))
 
 
-def open_training_run(place: str, run: RunFolder) -> TrainingRun:
-    """The training run in a folder, which must have read this corpus run."""
+def open_training_run(place: str, *, corpus: str) -> TrainingRun:
+    """The training run in a folder, which must have read the run in the folder of this corpus, or one of its runs."""
     folder = Path(place)
     try:
         order, description = open_order(folder)
     except RunError as error:
         raise NotFoundError(str(error)) from error
-    corpora = tuple(open_run(str(one)) for one in description.folders)
-    if not any((one.path / MANIFEST).samefile(run.path / MANIFEST) for one in corpora):
-        read = ", ".join(str(one.path) for one in corpora)
-        raise NotFoundError(f"{folder}: this training run did not read {run.path}; it read {read}")
-    return TrainingRun(folder, order, description, corpora)
+    read = tuple(dict.fromkeys(folders_read(folder, description)))
+    asked = list_runs(corpus)
+    if not any(_is_same(one, other) for one in read for other in asked):
+        listed = ", ".join(map(str, read))
+        raise NotFoundError(f"{folder}: this training run did not read {corpus}; it read {listed}")
+    return TrainingRun(folder, order, description)
 
 
 def find_samples(training: TrainingRun, update: int) -> list[SampleId]:
@@ -71,15 +74,17 @@ def find_samples(training: TrainingRun, update: int) -> list[SampleId]:
         return samples_of_update(training.order, update, batch=batch, known=known)
     except RunError as error:
         raise NotFoundError(str(error)) from error
+    except EpochNotOpenError as error:
+        raise NotFoundError(f"{training.folder}: update {update} is not drawn yet: {error}") from error
 
 
 def trace_sample(training: TrainingRun, sample: SampleId, *, warc_root: Path | None) -> TracedSample:
     """A sample's documents, each traced back to the crawl; NotFoundError where there is no such sample."""
     try:
         pieces = sample_documents(training.order, sample)
-    except ValueError as error:
+    except (ValueError, EpochNotOpenError) as error:
         raise NotFoundError(f"{training.folder}: {error}") from error
-    return TracedSample(sample, [_trace_piece(training, piece, warc_root) for piece in pieces])
+    return TracedSample(sample, [_trace_piece(training, sample.epoch, piece, warc_root) for piece in pieces])
 
 
 def sample_values(traced: TracedSample) -> dict[str, object]:
@@ -108,8 +113,16 @@ def sample_name(sample: SampleId) -> str:
     return "/".join(map(str, sample))
 
 
-def _trace_piece(training: TrainingRun, piece: DocumentPiece, warc_root: Path | None) -> TracedPiece:
-    run = training.corpora[piece.run]
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two folders hold one and the same manifest."""
+    try:
+        return (one / MANIFEST).samefile(other / MANIFEST)
+    except FileNotFoundError:
+        return False  # a window that was merged into another since
+
+
+def _trace_piece(training: TrainingRun, epoch: int, piece: DocumentPiece, warc_root: Path | None) -> TracedPiece:
+    run = open_run(str(training.order.source_of(epoch).runs[piece.run].folder))
     try:
         record = find_record_at(run, piece.shard, piece.block, piece.position)
     except NotFoundError as error:

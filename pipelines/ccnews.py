@@ -52,8 +52,7 @@ def run_flags(flags: argparse.Namespace, beam_options: list[str], argv: list[str
     )
     if flags.follow and not flags.window:
         rules, listing = read_follow_rules(flags), partial(list_files, following=True)
-        everything = settings.all_settings()
-        follow(FollowedCorpus("ccnews", argv, execution.output, everything, listing, execution.is_local), rules)
+        follow(FollowedCorpus("ccnews", argv, execution, settings.all_settings(), listing), rules)
         return
     run_corpus(settings, execution, planned or list_files())
 

@@ -10,6 +10,7 @@ import apache_beam as beam
 
 from pipelines.deduplication import LOSERS
 from pipelines.duplicates import RemoveDuplicates
+from pipelines.flattening import FlattenAll
 from pipelines.near_state import open_earlier_runs
 from pipelines.score_cut import FindCut, ReadScores, describe_cut
 from pipelines.select_stage import ReadCandidates
@@ -43,8 +44,8 @@ class ChooseDocuments(beam.PTransform):
         details = (cuts | "Report the cut" >> beam.Map(describe_cut), found.details) if cuts else (found.details,)
         return Choice(
             kept=found.kept,
-            losers=(read[LOSERS], found.losers) | "All losers" >> beam.Flatten(),
-            details=details | "All details" >> beam.Flatten(),
+            losers=(read[LOSERS], found.losers) | "All losers" >> FlattenAll(),
+            details=details | "All details" >> FlattenAll(),
             state=found.state,
         )
 

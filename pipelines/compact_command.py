@@ -12,6 +12,7 @@ with the new run takes no space twice. A corpus that is being followed is locked
 
 import argparse
 import json
+import os
 import re
 from typing import Any
 
@@ -27,6 +28,7 @@ from pipelines.compacting import (
     prune_windows,
 )
 from pipelines.dry_run import show_plan
+from pipelines.extract_stage import exit_with_driver
 from pipelines.generations import read_generation
 from pipelines.merging import build_merge
 from pipelines.settings import Execution
@@ -57,6 +59,8 @@ def add_compact_parser(commands: Any) -> None:
 
 def compact(flags: argparse.Namespace) -> None:
     """Runs the command; raises ValueError, ShardError, BooksError, PipelineFailedError or OSError."""
+    if flags.lock_fd is not None:
+        exit_with_driver(os.getppid())  # which holds the lock, and goes on from here when it is started again
     execution = options.read_execution(flags, flags.beam_options)
     first, last = read_range(flags.windows)
     if flags.min_windows < 1:

@@ -22,6 +22,7 @@ from pipelines.dataflow import check_inputs
 from pipelines.dry_run import show_plan
 from pipelines.duplicates import KeepTexts
 from pipelines.extract_stage import INPUTS, CountKinds, ExtractSplits, PlanSplits, ReadInputList
+from pipelines.flattening import FlattenAll
 from pipelines.inputs import InputFile, write_input_list
 from pipelines.memory_watch import MemoryWatch
 from pipelines.progress import ProgressDisplay
@@ -103,7 +104,7 @@ def build(
         folder=execution.output, name=settings.corpus, rules=settings.shards, counts=counts
     )
     texts = parts[ALTERED] | "Keep altered texts" >> KeepTexts(output=execution.output)
-    state = (chosen.state, texts) | "All that later runs compare with" >> beam.Flatten()
+    state = (chosen.state, texts) | "All that later runs compare with" >> FlattenAll()
     written = {"inputs": planned[INPUTS], "parts": parts.summaries, "shards": shards, "state": state}
     identity = RunIdentity(settings.corpus, settings.all_settings(), {"warning": warning_of(settings.corpus)})
     _ = {**written, "details": chosen.details} | "Commit" >> CommitRun(

@@ -16,6 +16,7 @@ import apache_beam as beam
 import numpy as np
 
 from corpora.urls import canonical_url
+from pipelines.flattening import FlattenAll
 from pipelines.packed import PackedRows, top_bits, windowed
 from pipelines.settings import DeduplicationRules
 
@@ -132,7 +133,7 @@ class RemoveExactDuplicates(beam.PTransform):
             keyed = candidates | f"Key by {step.name}" >> beam.ParDo(_KeyBy(step.key))
             if self.earlier is not None:
                 known = self.earlier | f"Known by {step.name}" >> beam.ParDo(_KnownBy(step.number))
-                keyed = (keyed, known) | f"New and known by {step.name}" >> beam.Flatten()
+                keyed = (keyed, known) | f"New and known by {step.name}" >> FlattenAll()
             outcome = (
                 keyed
                 | f"Group by {step.name}" >> beam.GroupByKey()

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from pipelines.deduplication import EXACT_ROW, Loser, RemoveExactDuplicates
+from pipelines.flattening import FlattenAll
 from pipelines.near_deduplication import RemoveNearDuplicates
 from pipelines.near_state import (
     EarlierRun,
@@ -67,7 +68,7 @@ class RemoveDuplicates(beam.PTransform):
             states.append(near.state)
         losers = self._point_at_kept(exact.losers, near_losers, pipeline)
         states += [self._write_exact(exact.keys, pipeline), self._write_dropped(losers), self._describe(pipeline)]
-        return Duplicates(kept, losers, details, states | "All state" >> beam.Flatten())
+        return Duplicates(kept, losers, details, states | "All state" >> FlattenAll())
 
     def _point_at_kept(self, exact: tuple[Any, ...], near: tuple[Any, ...], pipeline: Any) -> Any:
         """Losers of each step, the last step first: whom they lost to can only have lost in a later one."""
@@ -85,14 +86,14 @@ class RemoveDuplicates(beam.PTransform):
             settled.append(
                 {
                     "losers": exact[number] | f"Key losers {number} by whom they lost to" >> beam.Map(_by_kept_id),
-                    "pointers": pointers | f"All pointers {number}" >> beam.Flatten(),
+                    "pointers": pointers | f"All pointers {number}" >> FlattenAll(),
                 }
                 | f"Bring losers {number} and pointers together" >> beam.CoGroupByKey()
                 | f"Point losers {number} at the kept" >> beam.FlatMap(_follow)
             )
         if not settled:
             return pipeline | "No losers" >> beam.Create([])
-        return settled | "All losers" >> beam.Flatten()
+        return settled | "All losers" >> FlattenAll()
 
     def _read_earlier(self, pipeline: Any, what: str, read: Any) -> Any:
         return (
@@ -108,7 +109,7 @@ class RemoveDuplicates(beam.PTransform):
             return pipeline | "No exact keys" >> beam.Create([])
         return (
             keys
-            | "All exact keys" >> beam.Flatten()
+            | "All exact keys" >> FlattenAll()
             | "Gather exact keys" >> beam.GroupByKey()
             | "Write exact keys" >> beam.Map(_write_exact, self.output)
         )

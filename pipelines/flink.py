@@ -7,37 +7,47 @@ the pool has started a worker that called back.
 
 import json
 import os
+import re
 import shutil
 import socket
+import subprocess
 import threading
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import grpc
+from apache_beam.internal import pickler
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions
+from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_fn_api_pb2 as messages
 from apache_beam.portability.api import beam_fn_api_pb2_grpc as services
-from apache_beam.portability.api import endpoints_pb2
+from apache_beam.portability.api import beam_runner_api_pb2, endpoints_pb2
+from apache_beam.portability.python_urns import PICKLED_DOFN_INFO
 from apache_beam.utils.subprocess_server import JavaJarServer
 
 from pipelines.settings import Execution
 
 RUNNER = "FlinkRunner"
 JAR_VARIABLE = "SHARDMILL_FLINK_JOB_SERVER_JAR"
+# How long a worker that no stage uses is kept, for the next stage; effective where Flink itself loads the job server's
+# jar. A worker that died is kept as long, so a task must not be tried again before.
+ENVIRONMENT_CACHE_MS = 5_000
 ANSWER_SECONDS = 10.0
+JAVA_AT_LEAST = 11  # of Flink 2 and of Beam's job servers for it
 WORKER_SECONDS = 60.0  # importing Beam takes seconds, on a busy machine tens of them
 
 
 def flink_arguments(execution: Execution) -> Iterator[str]:
     """Beam's options for a job on Flink; without a master, Flink runs inside the job server."""
     yield f"--parallelism={execution.workers}"
-    yield "--number_of_execution_retries=3"  # a TaskManager or a worker that dies costs its tasks, not the job
-    yield "--execution_retry_delay=2000"  # milliseconds
+    yield "--number_of_execution_retries=10"  # a TaskManager or a worker that dies costs its tasks, not the job
+    yield f"--execution_retry_delay={2 * ENVIRONMENT_CACHE_MS}"
+    yield f"--environment_cache_millis={ENVIRONMENT_CACHE_MS}"
     if os.environ.get(JAR_VARIABLE):
         yield f"--flink_job_server_jar={os.environ[JAR_VARIABLE]}"
     if execution.flink_master:
@@ -60,8 +70,7 @@ def check_flink(execution: Execution) -> None:
         return
     asked = PipelineOptions([*flink_arguments(execution), *execution.beam_options])
     options = asked.view_as(FlinkRunnerOptions)
-    if not shutil.which("java"):
-        raise ValueError("--runner flink: no java on PATH; install Java 17, for example openjdk-17-jre-headless")
+    check_java()
     if execution.flink_master:
         check_cluster(execution.flink_master, flink_version=options.flink_version)
         if not execution.worker_pool and not any("environment_type" in word for word in execution.beam_options):
@@ -69,6 +78,26 @@ def check_flink(execution: Execution) -> None:
     if execution.worker_pool:
         check_worker_pool(execution.worker_pool)
     check_jar(options.flink_job_server_jar or "", flink_version=options.flink_version)
+
+
+def check_java() -> None:
+    """Raises ValueError unless the java on PATH, which Beam starts the job server with, is new enough."""
+    remedy = "install Java 17, for example openjdk-17-jre-headless"
+    java = shutil.which("java")
+    if not java:
+        raise ValueError(f"--runner flink: no java on PATH; {remedy}")
+    try:
+        done = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=WORKER_SECONDS, check=False)
+        shown = done.stderr + done.stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ValueError(f"--runner flink: {java} does not run ({error}); {remedy}") from error
+    version = re.search(r'version "(?:1\.)?(\d+)[^"]*"', shown)  # "1.8.0_392" is Java 8
+    if not version:
+        raise ValueError(f"--runner flink: {java} does not say its version; {remedy}")
+    if int(version[1]) < JAVA_AT_LEAST:
+        raise ValueError(
+            f"--runner flink: {java} is Java {version[1]}; the job server and Flink need {JAVA_AT_LEAST}; {remedy}"
+        )
 
 
 def check_cluster(master: str, *, flink_version: str) -> None:
@@ -107,19 +136,82 @@ def check_jar(jar: str, *, flink_version: str) -> None:
         ) from error
 
 
-class _Callback(services.BeamFnControlServicer):
-    """Waits for a worker to call, as a runner does, and lets it go."""
+class _Interview(services.BeamFnControlServicer):
+    """Waits for a worker to call, as a runner does, asks it what it is, and lets it go.
+
+    The Fn API has no word for a worker's versions. What it has is work: the worker is given a function to unpickle,
+    and unpickling it fails with the answer.
+    """
 
     def __init__(self) -> None:
-        self.called = threading.Event()
+        self.called, self.answered, self.answer = threading.Event(), threading.Event(), ""
 
     def Control(self, responses: Any, context: Any) -> Iterator[Any]:  # noqa: N802
         self.called.set()
-        return iter(())
+        work = messages.ProcessBundleRequest(process_bundle_descriptor_id=ASKING)
+        yield messages.InstructionRequest(instruction_id=ASKING, process_bundle=work)
+        self.answer = next(responses, messages.InstructionResponse()).error
+        self.answered.set()
+
+    def GetProcessBundleDescriptor(self, request: Any, context: Any) -> Any:  # noqa: N802
+        function = beam_runner_api_pb2.FunctionSpec(urn=PICKLED_DOFN_INFO, payload=pickler.dumps(_Question()))
+        payload = beam_runner_api_pb2.ParDoPayload(do_fn=function).SerializeToString()
+        step = beam_runner_api_pb2.PTransform(
+            unique_name=ASKING,
+            spec=beam_runner_api_pb2.FunctionSpec(urn=common_urns.primitives.PAR_DO.urn, payload=payload),
+            inputs={"input": "input"},
+        )
+        return messages.ProcessBundleDescriptor(
+            id=ASKING,
+            transforms={ASKING: step},
+            pcollections={"input": beam_runner_api_pb2.PCollection(coder_id="bytes")},
+            coders={"bytes": beam_runner_api_pb2.Coder(spec=beam_runner_api_pb2.FunctionSpec(urn=BYTES))},
+        )
+
+
+class _Question:
+    """Unpickled, raises what the versions are, between two marks."""
+
+    def __reduce__(self) -> Any:
+        return exec, (DESCRIBE, {})
+
+
+ASKING = "versions"
+BYTES = common_urns.coders.BYTES.urn
+MARK = "|shardmill|"
+DESCRIBE = f"""
+import importlib.metadata, json, platform
+found = dict(python=platform.python_version())
+for name in ("apache-beam", "shardmill"):
+    try:
+        found[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        found[name] = None
+raise RuntimeError({MARK!r} + json.dumps(found) + {MARK!r})
+"""
+
+
+def our_versions() -> dict[str, str | None]:
+    """What decides whether a worker can unpickle and run what is made here: its Python, its Beam, and ourselves."""
+    try:
+        exec(DESCRIBE, {})
+    except RuntimeError as error:
+        return _versions_in(str(error))
+    return {}
+
+
+def _versions_in(answer: str) -> dict[str, str | None]:
+    """The versions that a text says, {} where it says none: the worker could not unpickle the question."""
+    parts = answer.split(MARK)
+    said = [part for part in parts if part.startswith("{")]
+    return dict(json.loads(said[-1])) if said else {}
 
 
 def check_worker_pool(pool: str, *, wait_s: float = WORKER_SECONDS) -> None:
-    """Raises ValueError unless the pool starts a worker that calls back within `wait_s` seconds."""
+    """Raises ValueError unless the pool starts a worker that calls back within `wait_s` seconds and is like us.
+
+    Of Python the minor version counts, since pickles of code do not outlive it; of Beam and shardmill the whole.
+    """
     host, _, port = pool.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS) as probe:
@@ -128,8 +220,8 @@ def check_worker_pool(pool: str, *, wait_s: float = WORKER_SECONDS) -> None:
         raise ValueError(
             f"--worker-pool {pool}: nothing answers there ({error}); `local-cluster start` starts one"
         ) from error
-    callback, server = _Callback(), grpc.server(ThreadPoolExecutor(2))
-    services.add_BeamFnControlServicer_to_server(callback, server)
+    interview, server = _Interview(), grpc.server(ThreadPoolExecutor(3))
+    services.add_BeamFnControlServicer_to_server(interview, server)
     bound = f"[{ours}]" if ":" in ours else ours
     control = f"{bound}:{server.add_insecure_port(f'{bound}:0')}"
     worker = f"probe-{uuid.uuid4().hex}"
@@ -140,7 +232,8 @@ def check_worker_pool(pool: str, *, wait_s: float = WORKER_SECONDS) -> None:
             endpoint = endpoints_pb2.ApiServiceDescriptor(url=control)
             request = messages.StartWorkerRequest(worker_id=worker, control_endpoint=endpoint)
             answer = stub.StartWorker(request, timeout=ANSWER_SECONDS)
-            called = not answer.error and callback.called.wait(wait_s)
+            called = not answer.error and interview.called.wait(wait_s)
+            answered = called and interview.answered.wait(wait_s)
             stub.StopWorker(messages.StopWorkerRequest(worker_id=worker), timeout=2 * ANSWER_SECONDS)
     except grpc.RpcError as error:
         raise ValueError(f"--worker-pool {pool}: what answers there is no Beam worker pool") from error
@@ -151,3 +244,25 @@ def check_worker_pool(pool: str, *, wait_s: float = WORKER_SECONDS) -> None:
             f"--worker-pool {pool}: the pool's `python` started no worker; put the environment that has shardmill"
             " first on PATH, and start the pool again"
         )
+    compare_versions(pool, _versions_in(interview.answer) if answered else {})
+
+
+def compare_versions(pool: str, theirs: Mapping[str, str | None]) -> None:
+    """Raises ValueError, of one line, where the workers of a pool are not like us."""
+    remedy = "start the pool with the environment that jobs are submitted from, or its like"
+    if not theirs:
+        raise ValueError(f"--worker-pool {pool}: its workers cannot read what this Beam pickles; {remedy}")
+    for name, our in our_versions().items():
+        their = theirs.get(name)
+        if their is None:
+            raise ValueError(f"--worker-pool {pool}: its workers have no {name}; {remedy}")
+        if (minor(their) != minor(our or "")) if name == "python" else their != our:
+            raise ValueError(f"--worker-pool {pool}: its workers have {name} {their}, and here it is {our}; {remedy}")
+
+
+def minor(version: str) -> str:
+    """
+    >>> minor("3.11.7")
+    '3.11'
+    """
+    return ".".join(version.split(".")[:2])

@@ -10,7 +10,8 @@ from pipelines.follow_plans import plan_path
 from pipelines.generations import read_generation
 from pipelines.inputs import InputFile, read_input_list
 from pipelines.options import absolute
-from pipelines.storage import join
+from pipelines.settings import Execution
+from pipelines.storage import is_url, join
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
@@ -26,6 +27,7 @@ class FollowRules:
     window_files: int = 64  # of one window, at most
     min_free_bytes: int = 2 << 30  # below which no window is begun
     give_up_after: int = 5  # failures in a row
+    compact_every: int = 0  # windows that are then merged into one; 0 never merges
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
 
@@ -45,6 +47,9 @@ def add_follow_flags(parser: argparse.ArgumentParser) -> None:
                        help="files of a window at most; the next one, of the others, follows at once")  # fmt: skip
     group.add_argument("--min-free-bytes", type=int, default=defaults.min_free_bytes, metavar="BYTES",
                        help="begin no window while OUT's disk has less room than this")  # fmt: skip
+    group.add_argument("--compact-every", type=int, default=defaults.compact_every, metavar="N",
+                       help="merge windows whenever N have come since the last merge, as prep-shards compact does;"
+                            " 0 leaves that to you")  # fmt: skip
     group.add_argument("--give-up-after", type=int, default=defaults.give_up_after, metavar="N",
                        help="end with status 1 after so many failures in a row; 0 tries for ever")  # fmt: skip
     group.add_argument("--metrics-port", type=int, default=None, metavar="PORT",
@@ -64,6 +69,10 @@ def read_follow_rules(flags: argparse.Namespace) -> FollowRules:
         raise ValueError(f"--window-files is {flags.window_files}; it counts files, at least 1")
     if flags.min_free_bytes < 0 or flags.give_up_after < 0:
         raise ValueError("--min-free-bytes and --give-up-after count things: they cannot be negative")
+    if flags.compact_every < 0 or flags.compact_every == 1:
+        raise ValueError(f"--compact-every is {flags.compact_every}; it counts windows, at least 2, or 0 for never")
+    if flags.compact_every and is_url(flags.output):
+        raise ValueError("--compact-every: a corpus is compacted on a local disk only")
     if flags.metrics_port is not None and not 0 <= flags.metrics_port < 1 << 16:
         raise ValueError(f"--metrics-port is {flags.metrics_port}; a port is from 0 to 65535")
     return FollowRules(
@@ -73,6 +82,7 @@ def read_follow_rules(flags: argparse.Namespace) -> FollowRules:
         window_files=flags.window_files,
         min_free_bytes=flags.min_free_bytes,
         give_up_after=flags.give_up_after,
+        compact_every=flags.compact_every,
         metrics_port=flags.metrics_port,
         metrics_host=flags.metrics_host,
     )
@@ -87,6 +97,14 @@ def become_window(flags: argparse.Namespace) -> list[InputFile]:
     flags.against = [*flags.against, *(join(corpus, window.run) for window in windows)]
     flags.output = join(corpus, window_folder(number, number))
     return list(read_input_list(plan_path(corpus, number)))
+
+
+def runner_flags(execution: Execution) -> list[str]:
+    """The flags by which another command runs where this one does."""
+    flags = ["--runner", execution.runner, "--workers", str(execution.workers)]
+    for name, value in (("--flink-master", execution.flink_master), ("--worker-pool", execution.worker_pool)):
+        flags += [name, value] if value else []
+    return [*flags, *execution.beam_options]
 
 
 def parse_duration(text: str) -> float:

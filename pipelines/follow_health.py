@@ -33,6 +33,7 @@ class FollowStatus:
     oldest_pending_at: float | None = None  # on the monotonic clock
     changed_files: int = 0
     window: int = 0  # that is being made, 0 for none
+    compacting: bool = False
     window_s: float = 0.0  # that the last one took
     last_success: float = 0.0  # seconds since 1970
     failures: int = 0
@@ -46,7 +47,7 @@ class FollowStatus:
         if self.failures_in_a_row >= SICK_AFTER_FAILURES:
             return f"{self.failures_in_a_row} failures in a row: {self.last_failure}"
         idle_s = time.monotonic() - self.looked_at
-        if not self.window and idle_s > 3 * self.every_s + _PATIENCE_S:
+        if not (self.window or self.compacting) and idle_s > 3 * self.every_s + _PATIENCE_S:
             return f"nobody has looked for new files for {idle_s:.0f} s"
         return ""
 
@@ -61,6 +62,7 @@ class _Collector:
         status, windows = self._status, self._status.growing.windows if self._status.growing else ()
         yield _gauge("generation", "generation of the corpus", status.growing.generation if status.growing else 0)
         yield _counter("windows", "windows that the corpus is made of", windows[-1].last if windows else 0)
+        yield _gauge("runs", "runs that the newest generation lists", len(windows))
         yield _counter("files", "input files that the corpus is made of", sum(one.files for one in windows))
         documents = CounterMetricFamily(f"{PREFIX}documents", "records of the corpus", labels=["outcome"])
         for outcome in ("kept", "rejected", "broken"):
@@ -76,6 +78,7 @@ class _Collector:
         yield _gauge("changed_files", "files that changed after they were taken", status.changed_files)
         yield _gauge("window_seconds", "time that the last window took", status.window_s)
         yield _gauge("window_in_progress", "number of the window that is being made, 0 for none", status.window)
+        yield _gauge("compacting", "1 while windows are merged", float(status.compacting))
         yield _gauge("last_success_timestamp_seconds", "when the last window was published", status.last_success)
         yield _gauge("waiting_for_room", "1 while the disk is too full to begin a window", float(status.waits_for_room))
 

@@ -13,22 +13,20 @@ A window is made in a process of its own, so Beam's memory goes with it, and rea
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import NamedTuple
 
 from bpe.errors import ShardError
-from bpe.growing import FILE_NAME, Growing, window_folder
+from bpe.growing import FILE_NAME, Growing, Window, window_folder
 from bpe.manifest import settings_hash
 from corpora.errors import CorpusError
 from pipelines.command import print_lines
-from pipelines.follow_flags import FollowRules
+from pipelines.follow_flags import FollowRules, runner_flags
 from pipelines.follow_health import FollowStatus, serve_health
 from pipelines.follow_plans import choose_files, files_of_run, forget_plan, is_planned, taken_files, write_plan
+from pipelines.follow_processes import Stop, run_child
 from pipelines.follow_watch import Sight, Watcher
 from pipelines.forget_windows import refresh_corpus
 from pipelines.generations import (
@@ -42,6 +40,7 @@ from pipelines.generations import (
 )
 from pipelines.inputs import InputFile
 from pipelines.runs import describe_difference, hold_output
+from pipelines.settings import Execution
 from pipelines.storage import exists, is_url, join, make_folder, sweep_temporaries
 
 _LOCK_S = 10.0  # for the window of a follower that was killed to notice, and end
@@ -53,10 +52,13 @@ class FollowedCorpus(NamedTuple):
 
     pipeline: str  # as in `beam run PIPELINE`
     argv: Sequence[str]  # its flags, which each window's run is given too
-    output: str
+    execution: Execution
     settings: dict[str, object]  # that all windows share: those of a run that is not made against other windows
     list_files: Callable[[], list[InputFile]]
-    is_local: bool  # whether a window's workers end with its process
+
+    @property
+    def output(self) -> str:
+        return self.execution.output
 
 
 def follow(corpus: FollowedCorpus, rules: FollowRules) -> None:
@@ -66,14 +68,14 @@ def follow(corpus: FollowedCorpus, rules: FollowRules) -> None:
     """
     _check_folder(corpus.output)
     with hold_output(corpus.output, wait_s=_LOCK_S) as locks:
-        newest = read_generation(corpus.output)
+        newest = refresh_corpus(corpus.output) if read_generation(corpus.output) is not None else None
         if newest is not None:
             _check_settings(corpus, newest.growing)
             newest = refresh_corpus(corpus.output)  # documents may have been forgotten since
         for folder in (corpus.output, join(corpus.output, "work"), join(corpus.output, "generations")):
             make_folder(folder)
             sweep_temporaries(folder)
-        with _Stop() as stop, serve_health(
+        with Stop() as stop, serve_health(
             status := FollowStatus(every_s=rules.every_s), host=rules.metrics_host, port=rules.metrics_port
         ) as address:  # fmt: skip
             _say(f"following into {corpus.output}" + (f"; {address}/metrics and /healthz" if address else ""))
@@ -88,7 +90,7 @@ class _Follower:
         corpus: FollowedCorpus,
         rules: FollowRules,
         status: FollowStatus,
-        stop: "_Stop",
+        stop: Stop,
         locks: tuple[int, ...],
         newest: Generation | None,
     ) -> None:
@@ -118,6 +120,9 @@ class _Follower:
     def _step(self) -> float | None:
         """Seconds until the next step: 0 for at once, None for the interval between looks."""
         number = self.newest.growing.windows[-1].last + 1 if self.newest is not None else 1
+        if self._merge_is_due():
+            self._merge()
+            return 0.0
         if exists(join(self.corpus.output, window_folder(number, number), FILE_NAME)):
             self._publish(number, time.monotonic())  # it was finished, and we were killed before we said so
             return 0.0
@@ -137,38 +142,59 @@ class _Follower:
         write_plan(self.corpus.output, number, files)
         left = [file for file in sight.pending if file not in files]
         self._make(number, left=left)
-        return 0.0 if left or self.rules.once else None
+        return 0.0 if left or self.rules.once or self._merge_is_due() else None
 
     def _make(self, number: int, *, left: Sequence[InputFile] = ()) -> None:
         self.is_idle = False
         self.status.window, began = number, time.monotonic()
+        command = ["pipelines", "run", self.corpus.pipeline, *self.corpus.argv]
         try:
-            code = self._run_window(number)
+            done = self._run(f"window {number}", *command, "--window", str(number), "--supervisor", str(os.getpid()))
         finally:
             self.status.window, self.status.looked_at = 0, time.monotonic()
+        if done:
+            self._publish(number, began)
+            self._note_pending(left)
+
+    def _merge_is_due(self) -> bool:
+        return 0 < self.rules.compact_every <= len(self._unmerged())
+
+    def _unmerged(self) -> tuple[Window, ...]:
+        """The windows that came since the last merge."""
+        windows = self.newest.growing.windows if self.newest is not None else ()
+        n = next((k for k, one in enumerate(reversed(windows)) if one.first != one.last), len(windows))
+        return windows[len(windows) - n :]
+
+    def _merge(self) -> None:
+        self.is_idle = False
+        due, execution, began = self._unmerged()[: self.rules.compact_every], self.corpus.execution, time.monotonic()
+        command = ["pipelines.prep_shards", "compact", self.corpus.output, *runner_flags(execution)]
+        own = ["--windows", f"{due[0].first}..{due[-1].last}", "--lock-fd", str(self.locks[0])]
+        self.status.compacting = True
+        try:
+            done = self._run(f"the merge of windows {due[0].first} to {due[-1].last}", *command, *own)
+        finally:
+            self.status.compacting, self.status.looked_at = False, time.monotonic()
+        if done:
+            self.newest = refresh_corpus(self.corpus.output)
+            self.status.growing = self.newest.growing
+            self.status.failures_in_a_row = 0
+            _say(
+                f"windows {due[0].first} to {due[-1].last} are one run; generation {self.newest.growing.generation}"
+                f" ({time.monotonic() - began:.1f} s)"
+            )
+
+    def _run(self, what: str, *words: str) -> bool:
+        """Runs a module to its end; False where it was stopped, as we are. OSError where it failed."""
+        code = run_child(words, stop=self.stop, locks=self.locks, may_end=self.corpus.execution.is_local)
         if self.stop.is_asked and code != 0:
-            return
+            return False
         if code == 2:
-            raise SystemExit(2)  # the run has said what is wrong with the command, and it will not get better
+            raise SystemExit(2)  # it has said what is wrong with the command, and that will not get better
         if code != 0:
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-            raise OSError(f"the run of window {number} {how}; see above, and {self._log_of(number)}")
-        self._publish(number, began)
-        self._note_pending(left)
-
-    def _run_window(self, number: int) -> int:
-        """The window's run, as a process that ends with this one; its exit status."""
-        own = ["--window", str(number), "--supervisor", str(os.getpid())]
-        command = [sys.executable, "-m", "pipelines", "run", self.corpus.pipeline, *self.corpus.argv, *own]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, pass_fds=self.locks)
-        asked = False
-        while True:
-            try:
-                return process.wait(timeout=0.2)
-            except subprocess.TimeoutExpired:
-                if self.stop.is_asked and not asked and self.corpus.is_local:
-                    process.terminate()  # finished splits stay; a job on a cluster cannot be left half-way, so it ends
-                    asked = True
+            raise OSError(f"{what} {how}; see above, and the workers.log below {self.corpus.output}/windows")
+        return True
 
     def _publish(self, number: int, began: float) -> None:
         output = self.corpus.output
@@ -229,35 +255,6 @@ class _Follower:
         delay = min(_BACK_OFF_S[0] * 2 ** (status.failures_in_a_row - 1), _BACK_OFF_S[1], self.rules.every_s)
         _say(f"failure {status.failures_in_a_row}: {error}; next try in {delay:g} s")
         self.stop.wait(delay)
-
-    def _log_of(self, number: int) -> str:
-        return join(self.corpus.output, window_folder(number, number), "work", "workers.log")
-
-
-class _Stop:
-    """SIGTERM and SIGINT ask for an end; a second one is not waited for."""
-
-    def __init__(self) -> None:
-        self.is_asked = False
-
-    def __enter__(self) -> "_Stop":
-        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def wait(self, seconds: float) -> None:
-        """Returns after so many seconds, or soon after an end is asked for."""
-        until = time.monotonic() + seconds
-        while not self.is_asked and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, 0.2))
-
-    def _ask(self, number: int, _: FrameType | None) -> None:
-        if self.is_asked:
-            os._exit(128 + number)
-        self.is_asked = True
 
 
 def _check_folder(output: str) -> None:

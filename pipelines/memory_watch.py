@@ -58,7 +58,7 @@ def complain(memory: Memory) -> str:
     return (
         f"memory is short: {memory.left / 1e9:.1f} of {memory.total / 1e9:.1f} GB are left, and this run has"
         f" {memory.ours / 1e9:.1f}. The local runner keeps all groups in memory; if it is ended, the same command with"
-        " --runner flink goes on from the finished splits and keeps groups on disk (README: Running on Dataflow and Flink)"
+        " --runner flink goes on from the finished splits, and keeps groups on disk (see the README)"
     )
 
 

@@ -20,6 +20,7 @@ from apache_beam.transforms import combiners
 from corpora.duplicate_pairs import EDGE
 from corpora.near_duplicates import NearDuplicateRules
 from pipelines.deduplication import Candidate, pack_candidates
+from pipelines.flattening import FlattenAll
 from pipelines.near_components import (
     ChooseDropped,
     DropLosers,
@@ -85,7 +86,7 @@ class RemoveNearDuplicates(beam.PTransform):
             | "Drop near-duplicates" >> beam.ParDo(DropLosers())
         )
         tallies = (*rows.tallies, *pairs.tallies, *verified.tallies, *chosen.tallies)
-        state = (*rows.state, *chosen.state) | "All state of near-duplicates" >> beam.Flatten()
+        state = (*rows.state, *chosen.state) | "All state of near-duplicates" >> FlattenAll()
         return NearDuplicates(survivors, chosen.losers, self._report(tallies, pairs.largest), state)
 
     def _make_rows(self, files: Any, packed: Any) -> "_Rows":
@@ -104,8 +105,8 @@ class RemoveNearDuplicates(beam.PTransform):
             ReadEarlierKeys(self.rules)
         ).with_outputs(PLACES, TALLY, main="rows")
         return _Rows(
-            (made.rows, read.rows) | "All keys" >> beam.Flatten(),
-            (made[PLACES], read[PLACES]) | "All places" >> beam.Flatten(),
+            (made.rows, read.rows) | "All keys" >> FlattenAll(),
+            (made[PLACES], read[PLACES]) | "All places" >> FlattenAll(),
             (made[STATE],),
             (made[TALLY], read[TALLY]),
         )
@@ -121,11 +122,11 @@ class RemoveNearDuplicates(beam.PTransform):
         ]
         routed = (
             [one.pairs for one in found]
-            | "All pairs" >> beam.Flatten()
+            | "All pairs" >> FlattenAll()
             | "Group pairs" >> beam.GroupByKey()
             | "Route pairs" >> beam.ParDo(RoutePairs(self.rules)).with_outputs(TALLY, main="routes")
         )
-        largest = [one[LARGEST] for one in found] | "All large buckets" >> beam.Flatten()
+        largest = [one[LARGEST] for one in found] | "All large buckets" >> FlattenAll()
         return _Pairs(routed.routes, largest, (*(one[TALLY] for one in found), routed[TALLY]))
 
     def _verify(self, files: Any, places: Any, pairs: "_Pairs") -> "_Verified":
@@ -147,10 +148,10 @@ class RemoveNearDuplicates(beam.PTransform):
             | f"Verify pairs {number}" >> beam.ParDo(VerifyPairs(self.rules)).with_outputs(SAMPLE, TALLY, main="edges")
             for number, sets in enumerate(read.sets | "Slice shingles" >> beam.Partition(_ChooseSlice(), _SLICES))
         ]
-        edges = [one.edges for one in verified] | "All verified pairs" >> beam.Flatten()
+        edges = [one.edges for one in verified] | "All verified pairs" >> FlattenAll()
         sample = (
             [one[SAMPLE] for one in verified]
-            | "All samples" >> beam.Flatten()
+            | "All samples" >> FlattenAll()
             | "Gather samples" >> beam.GroupByKey()
             | "Choose the sample" >> beam.Map(_choose_sample)
         )
@@ -186,7 +187,7 @@ class RemoveNearDuplicates(beam.PTransform):
     def _report(self, tallies: Sequence[Any], largest: Any) -> Any:
         counts = (
             tallies
-            | "All counts" >> beam.Flatten()
+            | "All counts" >> FlattenAll()
             | "Add up counts" >> beam.CombinePerKey(sum)
             | "List counts" >> combiners.ToList()
         )
@@ -201,7 +202,7 @@ class RemoveNearDuplicates(beam.PTransform):
         if not self.earlier:
             return own
         earlier = self._earlier_parts(files.pipeline, "texts") | "Name earlier texts" >> beam.FlatMap(_paths_of_part)
-        return (own, earlier) | "All texts" >> beam.Flatten()
+        return (own, earlier) | "All texts" >> FlattenAll()
 
     def _earlier_parts(self, pipeline: Any, purpose: str) -> Any:
         """Parts of earlier runs; their names come from the runs' manifests, so the job graph stays small."""

@@ -61,7 +61,8 @@ def _run(build: Callable[[Any], None], execution: Execution, options: PipelineOp
             result = pipeline.run()
             if writes_template(execution):
                 raise TemplateWrittenError(0)
-            state = result.wait_until_finish()
+            with cancelling(result) if execution.runner == FLINK else contextlib.nullcontext():
+                state = result.wait_until_finish()
     except Exception as error:
         if execution.debug:
             raise
@@ -112,6 +113,25 @@ def stopping_cleanly() -> Iterator[None]:
         os._exit(128 + number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def cancelling(result: Any) -> Iterator[None]:
+    """Ctrl-C and SIGTERM cancel the job: a cluster would go on with it, and write beside the next run."""
+
+    def cancel(number: int, _: FrameType | None) -> None:
+        with contextlib.suppress(Exception):  # a job server that is gone has no job
+            result.cancel()
+        sys.stderr.write("\ncancelled: finished splits are kept; the same command goes on from here\n")
+        sys.stderr.flush()
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

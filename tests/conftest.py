@@ -1,13 +1,18 @@
 """What every test may ask for: the project's root and the folder of real data made by others."""
 
+import hashlib
 import json
 import os
+import socket
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from bpe.growing import FILE_NAME, Growing, Window, dump_growing, generation_name, is_growing, load_generation
+from bpe.manifest import load_manifest
+from bpe.shared_vocabulary import SharedVocabulary
 from corpora.documents import RawPage
 from corpora.warc import read_pages
 
@@ -49,3 +54,43 @@ def index_lines() -> Callable[[Path], list[str]]:
         return sorted(lines)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def publish() -> Callable[..., int]:
+    """`publish(corpus, "windows/00000001", ...)` makes these runs below a folder its next generation; its number."""
+
+    def make(corpus: Path, *runs: str) -> int:
+        before, digest = load_generation(corpus) if is_growing(corpus) else (None, "")
+        manifests = [load_manifest(corpus / run) for run in runs]
+        shared = manifests[0].vocabulary
+        assert shared is not None
+        windows = tuple(
+            Window(number, number, run, hashlib.sha256((corpus / run / FILE_NAME).read_bytes()).hexdigest(),
+                   files=1, read=n, kept=n, rejected=0, broken=0, tokens=manifest.counts.tokens)
+            for number, (run, manifest) in enumerate(zip(runs, manifests, strict=True), 1)
+            for n in [manifest.counts.documents]
+        )  # fmt: skip
+        number = before.generation + 1 if before else 1
+        vocabulary = SharedVocabulary(shared.fingerprint, shared.encoding, shared.size)
+        data = dump_growing(Growing("grown", number, digest, "5" * 64, vocabulary, windows))
+        (corpus / "generations").mkdir(exist_ok=True)
+        for name in (generation_name(number), FILE_NAME):  # as writers do: the copy first, each atomically
+            temporary = corpus / f"{name}.tmp"
+            temporary.write_bytes(data)
+            temporary.replace(corpus / name)
+        return number
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Finds a port of this machine that nobody listens on."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return find

@@ -55,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             planned = plan_runs(flags.recipes, given_settings(flags), seeds=flags.seeds, output=output)
             runs = open_runs(flags.data)
+            refuse_growing(runs)
             check_runs(planned, runs, n_ranks=flags.n_ranks)
         except ValueError as error:
             if flags.debug:
@@ -156,6 +157,15 @@ def flag_of(field: str, value: Value) -> str:
     if isinstance(value, bool):
         return f"--{flag}" if value else f"--no-{flag}"
     return f"--{flag}={value}"
+
+
+def refuse_growing(runs: tuple[Run, ...]) -> None:
+    """ValueError where the data grow: recipes that are trained one after the other would not read the same."""
+    growing = next((run.growing for run in runs if run.growing), None)
+    if growing is not None:
+        raise ValueError(
+            f"--data {growing} grows, and recipes are compared on the same shards; name runs below {growing}/windows"
+        )
 
 
 def check_runs(planned: Sequence[PlannedRun], runs: tuple[Run, ...], *, n_ranks: int) -> None:

@@ -1,9 +1,9 @@
 """Held-out perplexity: the same tokens, masked the same way, however the model came about.
 
-In: the held-out splits of the runs of shards, one per corpus. Out: the mean loss over their predicted tokens, over all
-and corpus by corpus. The rule: blocks are in the order of their shards, masks have a seed of their own, and each corpus
-gives the same number of sequences whatever its size and weight. So runs of other seeds and other mixtures are measured
-on the same predictions.
+In: the held-out splits of the runs of shards, windows of a growing corpus being one corpus together. Out: the mean loss
+over their predicted tokens, over all and corpus by corpus. The rule: blocks are in the order of their shards, masks
+have a seed of their own, and each corpus gives the same number of sequences whatever its size and weight. So runs of
+other seeds and other mixtures are measured on the same predictions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from trainer.plan import Order, SampleRun, masking_rules, packing_rules
 from trainer.reporting import HeldOutLoss
 from trainer.settings import Settings
 from trainer.shares import mask_run
-from trainer.sources import Run, Source, find_word_starts
+from trainer.sources import Run, Source, find_word_starts, group_runs
 
 _SEED = 0
 
@@ -32,7 +32,7 @@ class HeldOut:
     def __init__(self, runs: tuple[Run, ...], settings: Settings, *, vocabulary_size: int) -> None:
         rules = replace(packing_rules(settings), shuffle=False, seed=_SEED)
         self.is_pair = settings.is_pair
-        self._orders = [Order(Source((run,), split="held-out"), rules) for run in runs]
+        self._orders = [Order(Source(corpus, split="held-out"), rules) for corpus in group_runs(runs)]
         word_starts = find_word_starts(runs) if settings.mask_whole_words else None
         masking = masking_rules(settings, vocabulary_size=vocabulary_size, word_starts=word_starts)
         self._masking = replace(masking, seed=_SEED)
@@ -43,19 +43,19 @@ class HeldOut:
         return any(order.n_windows(0) > 0 for order in self._orders)
 
     @property
-    def n_runs(self) -> int:
-        """Runs of shards, those without a held-out split included."""
+    def n_corpora(self) -> int:
+        """Corpora, those without a held-out split included."""
         return len(self._orders)
 
     def batches(self, ranks: Ranks) -> Iterator[tuple[int, MaskedBlocks]]:
-        """This rank's micro-batches, each with the ordinal of its run."""
+        """This rank's micro-batches, each with the ordinal of its corpus."""
         for number, (ordinal, run) in enumerate(self._runs()):
             if number % ranks.n_ranks == ranks.rank:
                 yield ordinal, mask_run(self._orders[ordinal], run, self._masking)
 
     @cached_property
     def _shares(self) -> list[int]:
-        """How many sequences are measured of each run."""
+        """How many sequences are measured of each corpus."""
         return share_sequences(self._limit, [count_samples(order, self._limit) for order in self._orders])
 
     def _runs(self) -> Iterator[tuple[int, SampleRun]]:
@@ -97,8 +97,8 @@ def measure_loss(model: nn.Module, held_out: HeldOut, ranks: Ranks, *, dtype: to
     """Losses over the held-out predictions of all ranks; `model` is the bare one."""
     was_training = model.training
     model.eval()
-    # By run: the losses of tokens and of pairs, pairs told right, tokens, pairs.
-    total = torch.zeros(held_out.n_runs, 5, dtype=torch.float64, device=ranks.device)
+    # By corpus: the losses of tokens and of pairs, pairs told right, tokens, pairs.
+    total = torch.zeros(held_out.n_corpora, 5, dtype=torch.float64, device=ranks.device)
     for ordinal, arrays in held_out.batches(ranks):
         batch = to_device(arrays, ranks.device)
         with computing_in(dtype, ranks.device):
@@ -107,12 +107,12 @@ def measure_loss(model: nn.Module, held_out: HeldOut, ranks: Ranks, *, dtype: to
         total[ordinal, 3] += batch.targets.numel()
         total[ordinal, 4] += batch.input_ids.shape[0]
     model.train(was_training)
-    by_run = add_over_ranks(total, ranks)
-    loss, _, right, n_masked, n_pairs = by_run.sum(0).tolist()
+    by_corpus = add_over_ranks(total, ranks)
+    loss, _, right, n_masked, n_pairs = by_corpus.sum(0).tolist()
     return HeldOutLoss(
         _mean(loss, n_masked),
         _mean(right, n_pairs) if held_out.is_pair else None,
-        tuple(_mean(run[0], run[3]) for run in by_run.tolist()),
+        tuple(_mean(corpus[0], corpus[3]) for corpus in by_corpus.tolist()),
     )
 
 

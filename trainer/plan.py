@@ -6,11 +6,12 @@ loader threads or micro-batches; so a place in it is three numbers, and whoever 
 
 Per epoch the blocks, repeated by the weight of their corpus (trainer.mixing), are permuted; each run of `window_blocks`
 of them is a *window*, whose documents are shuffled, packed, and whose samples are shuffled again. Batches run across
-the borders of windows and of epochs.
+the borders of windows and of epochs. Where a corpus grows, an epoch reads the generation that was recorded for it
+(trainer.epoch_data), and is a function of that one alone.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from trainer.packing import Blocks, Indices, Spans
 from trainer.randomness import Purpose, draw_permutation
 from trainer.settings import Settings
 from trainer.sources import Source, concatenate_blocks
-from trainer.windows import PackingRules, Window, count_by_run, pack_window
+from trainer.windows import PackingRules, Window, count_by_corpus, pack_window
 
 _KEPT_WINDOWS = 2  # a batch that runs across a border needs both sides
 _MAX_EMPTY_EPOCHS = 2
@@ -55,34 +56,46 @@ class BatchSize(NamedTuple):
 
 
 class Order:
-    """The samples of all epochs."""
+    """The samples of all epochs, which read one source, or each its own."""
 
-    def __init__(self, source: Source, rules: PackingRules) -> None:
-        if rules.fixed and any(part.weight.denominator != 1 for part in source.parts):
+    def __init__(self, source: Source | Callable[[int], Source], rules: PackingRules) -> None:
+        self._source = source
+        self.rules = rules
+        if rules.fixed and any(part.weight.denominator != 1 for part in self.source.parts):
             raise ValueError(
                 "static masks see the same blocks in every epoch, so the weights of a mixture must be whole"
             )
-        self.source = source
-        self.rules = rules
         self._blocks: tuple[int, Indices] | None = None  # of the epoch asked for last
         self._packed: OrderedDict[tuple[int, int], Window] = OrderedDict()
         self._n_samples: dict[tuple[int, int], int] = {}
         self.n_long: dict[tuple[int, int], int] = {}  # sentences longer than a block, of the windows packed so far
         self.n_dropped: dict[tuple[int, int], int] = {}  # tokens that pairs left out, likewise
 
+    @property
+    def source(self) -> Source:
+        """What the first epoch reads, and all others where nothing grows."""
+        return self.source_of(0)
+
+    def source_of(self, epoch: int) -> Source:
+        """What an epoch reads."""
+        return self._source if isinstance(self._source, Source) else self._source(epoch)
+
     def n_windows(self, epoch: int) -> int:
         """Windows in an epoch; where corpora are mixed by fractions, epochs differ by a block and so by a window."""
+        source = self.source_of(epoch)
         epoch = 0 if self.rules.fixed else epoch
-        n_blocks = count_blocks(self.source.parts, epoch) if self.rules.shuffle else len(self.source)
+        n_blocks = count_blocks(source.parts, epoch) if self.rules.shuffle else len(source)
         return -(-n_blocks // self.rules.window_blocks)
 
     def epoch_blocks(self, epoch: int) -> Indices:
         """The numbers of the blocks of an epoch in its order, those that are seen more than once repeated."""
+        source = self.source_of(epoch)
+        epoch = 0 if self.rules.fixed else epoch
         if not self.rules.shuffle:
-            return np.arange(len(self.source))
+            return np.arange(len(source))
         if self._blocks is None or self._blocks[0] != epoch:
             seed = self.rules.seed
-            drawn = draw_blocks(self.source.parts, seed=seed, epoch=epoch)
+            drawn = draw_blocks(source.parts, seed=seed, epoch=epoch)
             order = draw_permutation(drawn.size, seed=seed, purpose=Purpose.BLOCK_ORDER, epoch=epoch)
             self._blocks = epoch, drawn[order]
         return self._blocks[1]
@@ -91,13 +104,13 @@ class Order:
         """The epoch and window whose samples these are: others than asked for only where epochs are fixed."""
         if not self.rules.fixed or not epoch:
             return epoch, window
-        n = self.n_windows(0)
+        n = self.n_windows(epoch)
         order = draw_permutation(n, seed=self.rules.seed, purpose=Purpose.STATIC_ORDER, epoch=epoch)
         return 0, int(order[window])
 
     def window_blocks(self, epoch: int, window: int) -> list[int]:
         """The numbers of the blocks of a window, in the order in which it holds them."""
-        epoch, window = self.composed(epoch, window)
+        _, window = self.composed(epoch, window)
         first = window * self.rules.window_blocks
         numbers: list[int] = self.epoch_blocks(epoch)[first : first + self.rules.window_blocks].tolist()
         return numbers
@@ -117,10 +130,12 @@ class Order:
         return self._packed[key]
 
     def _pack(self, epoch: int, window: int) -> Window:
+        source = self.source_of(epoch)
         numbers = self.window_blocks(epoch, window)
-        blocks = [self.source.read(number) for number in numbers]
+        blocks = [source.read(number) for number in numbers]
         counts = [block.sentences_per_document.size for block in blocks]
-        run_of_document = np.repeat([self.source.place(number).run for number in numbers], counts)
+        runs = [source.place(number).run for number in numbers]
+        corpus_of_document = np.repeat(source.corpus_of_run[runs], counts)
         packed = pack_window(
             *concatenate_blocks(blocks),
             composed=self.composed(epoch, window),
@@ -128,7 +143,7 @@ class Order:
             window=window,
             rules=self.rules,
         )
-        return packed._replace(tokens_by_run=count_by_run(packed, run_of_document, len(self.source.runs)))
+        return packed._replace(tokens_by_corpus=count_by_corpus(packed, corpus_of_document, len(source.corpora)))
 
     def n_samples(self, epoch: int, window: int) -> int:
         """Samples in a window; packs it when it has not been seen yet."""
@@ -153,7 +168,8 @@ class Order:
             if window >= self.n_windows(epoch):
                 epoch, window, offset = epoch + 1, 0, 0
                 if epoch - empty_since > _MAX_EMPTY_EPOCHS:
-                    raise ShardError(self.source.name, "", f"the {self.source.split} shards hold no text to pack")
+                    source = self.source_of(epoch)
+                    raise ShardError(source.name, "", f"the {source.split} shards hold no text to pack")
                 continue
             available = self.n_samples(epoch, window) - offset
             if available <= 0:

@@ -6,9 +6,10 @@ In: finished runs of shards, and a recipe. Out: checkpoints and a log in RUN. Th
 of shards, recipe and seed, so the same command again goes on where it was stopped, on any number of ranks.
 """
 
+import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from trainer.checkpoints import Progress
 from trainer.command_line import OneLineParser, add_setting_flags, parse_flags, settings_of_flags
 from trainer.compilation import compile_layers, compile_losses
 from trainer.evaluation import HeldOut, measure_loss
+from trainer.following import RunData
 from trainer.hardware import measure_against
 from trainer.loss_scale import next_scale, scale_for
 from trainer.model import count_parameters, make_model
@@ -45,9 +47,9 @@ from trainer.run_folder import (
 )
 from trainer.settings import Settings, check_batch
 from trainer.sharding import spread_model, weights_in_place
-from trainer.sources import Source, check_shards, find_word_starts, open_runs
+from trainer.sources import find_word_starts
 from trainer.streaming import BatchStream, LoaderError, Prefetched, RankBatch
-from trainer.tally import Corpus, count_seen, describe_seen, list_corpora
+from trainer.tally import Corpus, count_seen, describe_seen, describe_weights, list_corpora
 from trainer.trackers import open_tracker, require_tracker
 from trainer.updates import Learner, run_update
 
@@ -57,6 +59,7 @@ class Training(NamedTuple):
 
     settings: Settings
     run: RunState
+    data: RunData
     learner: Learner
     batches: Prefetched
     order: Order
@@ -70,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = parse_flags(make_parser(), argv)
     try:
         try:
-            training = prepare(settings_of_flags(flags), flags.data, Path(flags.output), resume=flags.resume)
+            training = prepare(settings_of_flags(flags), flags)
         except ValueError as error:
             if flags.debug:
                 raise
@@ -98,7 +101,18 @@ def make_parser() -> OneLineParser:
         "--recipe", required=True, help="tiny, roberta-base, table2/full-sentences ..., or a .toml file"
     )
     parser.add_argument(
-        "--data", required=True, nargs="+", metavar="OUT", help="folders of finished runs of shards, or of mixtures"
+        "--data",
+        required=True,
+        nargs="+",
+        metavar="OUT",
+        help="folders of finished runs of shards, of mixtures, or of growing corpora",
+    )
+    parser.add_argument(
+        "--follow-data",
+        action="store_true",
+        help="begin each epoch with the newest complete generation of every growing corpus in --data; RUN/data.jsonl "
+        "records it, and a resumed epoch keeps it. Held-out loss stays that of the generation that the run began with, "
+        "so that its curve compares (default: the run stays at that generation)",
     )
     parser.add_argument("--output", required=True, metavar="RUN", help="folder for checkpoints and log")
     parser.add_argument("--resume", choices=("auto", "never"), default="auto", help="go on with RUN (default: auto)")
@@ -107,19 +121,21 @@ def make_parser() -> OneLineParser:
     return parser
 
 
-def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: str) -> Training:
+def prepare(settings: Settings, flags: argparse.Namespace) -> Training:
     """Data, model, optimizer; ValueError where the settings do not go together."""
+    folder = Path(flags.output)
+    if flags.follow_data and settings.mask_patterns:
+        raise ValueError("--follow-data: static masks see the same blocks in every epoch; set --mask-patterns 0")
     ranks = start_ranks(settings.device)
     dtype = choose_precision(settings.precision, ranks.device)
     require_tracker(settings.tracker)
     line = ProgressLine(speaks=ranks.speaks, every_s=settings.log_every)
     division = check_batch(settings, n_ranks=ranks.n_ranks)
-    runs = open_runs(data)
-    check_shards(runs)
-    description = describe_run(settings, runs)
+    data = RunData(flags.data, folder, ranks, follow=flags.follow_data, say=line.say)
+    description = describe_run(settings, data.runs)
     run = RunState(folder, description, ranks, line.say)
-    claim_folder(run, resume=resume)
-    order = Order(Source(runs, split="train"), packing_rules(settings))
+    claim_folder(run, resume=flags.resume, first=data.first)
+    order = Order(data.source, packing_rules(settings))
     model = make_model(settings, vocabulary_size=description.vocabulary_size).to(ranks.device).train()
     losses: SumLosses = sum_losses
     if settings.compile:
@@ -135,24 +151,19 @@ def prepare(settings: Settings, data: Sequence[str], folder: Path, *, resume: st
     return Training(
         settings=settings,
         run=run,
+        data=data,
         learner=Learner(settings, ranks, dtype, model, averaged, make_optimizer(model, settings), losses),
-        batches=make_batches(order, description, ranks),
+        batches=make_batches(order, description, ranks, open_epoch=data.open_epoch),
         order=order,
-        held_out=HeldOut(runs, settings, vocabulary_size=description.vocabulary_size),
-        corpora=list_corpora(order.source),
+        held_out=HeldOut(data.runs, settings, vocabulary_size=description.vocabulary_size),
+        corpora=list_corpora(order.source, stays=data.stays),
         line=line,
     )
 
 
-def describe_weights(source: Source) -> str:
-    """How runs are mixed, for people; "" where each is seen once an epoch."""
-    if all(run.weight == 1 for run in source.runs):
-        return ""
-    mixed = " + ".join(f"{float(run.weight):g} x {run.folder.name}" for run in source.runs)
-    return f" ({mixed}: about {source.epoch_tokens:,} an epoch)"
-
-
-def make_batches(order: Order, description: RunDescription, ranks: Ranks) -> Prefetched:
+def make_batches(
+    order: Order, description: RunDescription, ranks: Ranks, *, open_epoch: Callable[[int], None] | None = None
+) -> Prefetched:
     """This rank's shares of the global batches."""
     settings = description.settings
     word_starts = find_word_starts(order.source.runs) if settings.mask_whole_words else None
@@ -164,7 +175,7 @@ def make_batches(order: Order, description: RunDescription, ranks: Ranks) -> Pre
         rank=ranks.rank,
         n_ranks=ranks.n_ranks,
     )
-    return Prefetched(stream)
+    return Prefetched(stream, open_epoch=open_epoch)
 
 
 def train(training: Training) -> int:
@@ -177,6 +188,7 @@ def train(training: Training) -> int:
         line.say(f"finished: {progress.update} of {settings.updates} updates are done, --max-updates asks for no more")
         stop_ranks(training.run.ranks)
         return 0
+    training.data.go_on(progress.place)
     log = open_log(training, after=progress.update)
     n_profiled = settings.profile if learner.ranks.speaks else 0
     profile = UpdateProfile(training.run.folder, updates=n_profiled, device=learner.ranks.device, say=line.say)
@@ -195,7 +207,7 @@ def train(training: Training) -> int:
             held_out = None
             if is_due(progress.update, settings.evaluate_every, settings.last_update) and training.held_out:
                 held_out = measure_held_out(training)
-            log.update(report, held_out=held_out)
+            log.update(report, held_out=held_out, begun=training.data.describe_begun(batch))
             refuse_divergence(progress, saved, max_skipped=settings.max_skipped)
             writer.check()
             profile.step()

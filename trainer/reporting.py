@@ -6,7 +6,7 @@ any number of resumptions.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self, TextIO
 
@@ -39,7 +39,7 @@ class UpdateReport(NamedTuple):
     n_masked: int
     n_sequences: int
     n_documents: int  # pieces of documents in its blocks
-    tokens_by_run: tuple[int, ...]
+    tokens_by_corpus: tuple[int, ...]
     next_sentence: NextSentence | None  # of pair formats
     seconds: float
     place: SampleId  # its first sample
@@ -54,7 +54,7 @@ class HeldOutLoss(NamedTuple):
 
     loss: float  # nats, mean over the predicted tokens of all corpora; NaN where there are none
     next_sentence: float | None  # share of the pairs told right; None where the format has none
-    by_run: tuple[float, ...]  # the loss run by run; NaN where a run has nothing held out
+    by_corpus: tuple[float, ...]  # the loss corpus by corpus; NaN where one has nothing held out
 
 
 def perplexity(loss: float) -> float:
@@ -102,8 +102,13 @@ class RunLog:
         self._write(update=0, **self._held_out_entry(held_out))
         self._line.say(f"before training: {self._describe_held_out(held_out)}")
 
-    def update(self, report: UpdateReport, *, held_out: HeldOutLoss | None = None) -> None:
-        """One update: one line of the log, with the loss on the held-out split where it was measured after it."""
+    def update(
+        self, report: UpdateReport, *, held_out: HeldOutLoss | None = None, begun: Mapping[str, int] | None = None
+    ) -> None:
+        """One update: one line of the log, with the loss on the held-out split where it was measured after it.
+
+        `begun` says what an epoch reads whose first sample was in it.
+        """
         pairs = report.next_sentence
         speed = report.n_tokens / max(report.seconds, 1e-9)
         mfu = self._efficiency.mfu(speed)
@@ -125,7 +130,8 @@ class RunLog:
             **({} if report.loss_scale is None else {"loss_scale": report.loss_scale}),
             **({} if report.applied else {"skipped": True}),
             **({} if pairs is None else _pairs_entry(pairs)),
-            **self._by_name("tokens_by_corpus", report.tokens_by_run),
+            **self._by_name("tokens_by_corpus", report.tokens_by_corpus),
+            **(begun or {}),
             **({} if held_out is None else self._held_out_entry(held_out)),
         )
         if not report.applied:
@@ -141,9 +147,9 @@ class RunLog:
         if held_out is not None:
             self._line.say(f"update {report.update}: {self._describe_held_out(held_out)}")
 
-    def _by_name(self, key: str, by_run: Sequence[float | None]) -> dict[str, dict[str, float | None]]:
+    def _by_name(self, key: str, by_corpus: Sequence[float | None]) -> dict[str, dict[str, float | None]]:
         """An entry of the log with a number for each corpus; {} where there is only one."""
-        return {key: dict(zip(self._names, by_run, strict=True))} if len(self._names) > 1 else {}
+        return {key: dict(zip(self._names, by_corpus, strict=True))} if len(self._names) > 1 else {}
 
     def _held_out_entry(self, held_out: HeldOutLoss) -> dict[str, object]:
         accuracy = held_out.next_sentence
@@ -151,15 +157,15 @@ class RunLog:
             "held_out_loss": _finite(held_out.loss),
             "held_out_perplexity": _finite(perplexity(held_out.loss)),
             **({} if accuracy is None else {"held_out_next_sentence_accuracy": _finite(accuracy)}),
-            **self._by_name("held_out_by_corpus", [_finite(perplexity(loss)) for loss in held_out.by_run]),
+            **self._by_name("held_out_by_corpus", [_finite(perplexity(loss)) for loss in held_out.by_corpus]),
         }
 
     def _describe_held_out(self, held_out: HeldOutLoss) -> str:
         shown = f"held-out loss {held_out.loss:.4f}, perplexity {perplexity(held_out.loss):,.1f}"
         if len(self._names) > 1:
-            by_run = zip(self._names, held_out.by_run, strict=True)
+            by_corpus = zip(self._names, held_out.by_corpus, strict=True)
             shown += (
-                f" ({', '.join(f'{name} {perplexity(loss):,.1f}' for name, loss in by_run if not math.isnan(loss))})"
+                f" ({', '.join(f'{name} {perplexity(loss):,.1f}' for name, loss in by_corpus if not math.isnan(loss))})"
             )
         return shown if held_out.next_sentence is None else f"{shown}, next sentence {held_out.next_sentence:.1%} right"
 

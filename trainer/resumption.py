@@ -14,6 +14,7 @@ from torch import nn
 
 from trainer.checkpoint_writer import CheckpointWriter
 from trainer.checkpoints import START, Progress, load_last, restore, take_snapshot
+from trainer.data_record import EpochRecord, begin_records
 from trainer.parallel import Ranks, all_agree
 from trainer.run_folder import (
     CHECKPOINTS,
@@ -37,8 +38,11 @@ class RunState(NamedTuple):
     say: Callable[[str], None]
 
 
-def claim_folder(run: RunState, *, resume: str) -> None:
-    """Makes the folder this run's, or finds that it is; RunError where it is another's."""
+def claim_folder(run: RunState, *, resume: str, first: EpochRecord | None) -> None:
+    """Makes the folder this run's, or finds that it is; RunError where it is another's.
+
+    `first` is what its first epoch reads, where data grow.
+    """
     found = read_description(run.folder)
     if found is not None:
         if resume == "never":
@@ -50,6 +54,8 @@ def claim_folder(run: RunState, *, resume: str) -> None:
     if not all_agree(int(hashlib.sha256(read).hexdigest()[:7], 16), run.ranks):
         raise RunError("the ranks do not read the same manifests and settings; give all of them the same --data")
     if run.ranks.speaks:
+        if found is None and first is not None:
+            begin_records(run.folder, first)  # before settings.json: a run that has begun has its record
         write_description(run.folder, run.description)
 
 

@@ -9,7 +9,9 @@ settings.json holds all that the order of training depends on, and a folder serv
                         "next_sentence_loss", several runs of shards "tokens_by_corpus"; where the held-out split was
                         measured after it {..., "held_out_loss": ..., "held_out_perplexity": ...,
                         "held_out_by_corpus": {...}}; the first line, {"update": 0, "held_out_loss": ...}, is of the
-                        model that has learnt nothing yet
+                        model that has learnt nothing yet. Where data grow, the line with the first sample of an
+                        epoch adds "epoch", "generation" ("generation/NAME" of several) and "epoch_tokens"
+    RUN/data.jsonl      where data grow: what each epoch reads, see trainer.data_record
     RUN/checkpoints/    see trainer.checkpoints
 """
 
@@ -22,9 +24,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bpe.manifest import Manifest, load_manifest
-from trainer.plan import Order, SampleId, packing_rules
+from trainer.plan import SampleId
 from trainer.settings import Settings, make_settings, training_fields
-from trainer.sources import Run, Source, open_runs, vocabulary_of
+from trainer.sources import Run, vocabulary_of
 
 FORMAT = "shardmill-run-2"  # 2: masks are drawn per token; a run of format 1 would go on with others
 SETTINGS, LOG, CHECKPOINTS = "settings.json", "log.jsonl", "checkpoints"
@@ -122,7 +124,7 @@ def refuse_other_run(folder: Path, found: RunDescription, wanted: RunDescription
             if before != now and was_before_removal(load_manifest(path), before)
         ]
         if forgetful:
-            raise RunError(f"{folder} holds a run that {_cannot_go_on(forgetful[0])}; name another --output")
+            raise RunError(f"{folder} holds a run that {why_not_the_same(forgetful[0])}; name another --output")
     if found.weights != wanted.weights:
         theirs_weights, our_weights = (", ".join(map(str, each.weights)) for each in (found, wanted))
         differing.append(f"weights {theirs_weights} (now {our_weights})")
@@ -132,27 +134,13 @@ def refuse_other_run(folder: Path, found: RunDescription, wanted: RunDescription
         )
 
 
-def open_order(folder: Path) -> tuple[Order, RunDescription]:
-    """The order of the run in this folder, from its settings.json and its shards alone."""
-    description = read_description(folder)
-    if description is None:
-        raise RunError(f"{folder} holds no run: there is no {SETTINGS}")
-    runs = open_runs(description.folders)
-    for run, expected in zip(runs, description.manifests, strict=True):
-        if run.fingerprint != expected and was_before_removal(run.manifest, expected):
-            raise RunError(f"{folder} holds a run that {_cannot_go_on(run.folder)}; its samples cannot be found again")
-        if run.fingerprint != expected:
-            raise RunError(f"{run.folder}: its manifest is {run.fingerprint[:16]}, the run read {expected[:16]}")
-    runs = tuple(run._replace(weight=weight) for run, weight in zip(runs, description.weights, strict=True))
-    return Order(Source(runs, split="train"), packing_rules(description.settings)), description
-
-
 def was_before_removal(manifest: Manifest, fingerprint: str) -> bool:
     """Whether this is the run of that manifest, with documents taken out since by `prep-shards forget`."""
     return any(removal.previous_manifest == fingerprint for removal in manifest.removals)
 
 
-def _cannot_go_on(shards: Path) -> str:
+def why_not_the_same(shards: Path) -> str:
+    """Why a run that read these shards cannot go on; continues a sentence on the run."""
     return (
         f"read {shards} before documents were forgotten there: the shards are others now, and with them the order of"
         " all samples"

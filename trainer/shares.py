@@ -35,7 +35,7 @@ class Share:
         self._order = order
         self._masking = masking
         self._runs: list[_DrawnRun] = []
-        lengths, by_run, first = [], [], 0
+        lengths, by_corpus, first = [], [], 0
         self.n_documents = 0  # pieces of documents in all rows
         for run in runs:
             window = order.window(run.epoch, run.window)
@@ -51,11 +51,11 @@ class Share:
             )
             self._runs.append(_DrawnRun(run, first, words, start))
             lengths.append(window.n_tokens[chosen])
-            by_run.append(window.tokens_by_run[chosen].sum(axis=0))
+            by_corpus.append(window.tokens_by_corpus[chosen].sum(axis=0))
             self.n_documents += int(window.n_documents[chosen].sum())
             first += run.n_samples
         self.lengths: Indices = np.concatenate(lengths)  # tokens of each row
-        self.tokens_by_run: Indices = np.sum(by_run, axis=0)  # [runs of shards]
+        self.tokens_by_corpus: Indices = np.sum(by_corpus, axis=0)  # [corpora]
 
     def micro_batch(self, rows: Indices) -> tuple[MaskedBlocks, int]:
         """Some rows, masked, no wider than the longest needs, and what they add to the digest of the batch."""

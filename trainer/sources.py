@@ -1,13 +1,13 @@
 """The finished runs that a training reads: their manifests, checked to belong together, and their blocks.
 
-In: folders with a manifest, or with a mixture of such folders by weight (bpe.mixture). Out: `Source`, which numbers
-the blocks of a split and reads any of them. The rule: only what the manifests list is opened, and every block is
-verified against them before it is used.
+In: folders with a manifest, with a mixture of such folders by weight (bpe.mixture), or with a corpus that grows by such
+folders (bpe.growing). Out: `Source`, which numbers the blocks of a split and reads any of them. The rule: only what the
+manifests list is opened, and every block is verified against them before it is used.
 """
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bpe.errors import ShardError
+from bpe.growing import is_growing
 from bpe.manifest import FILE_NAME, Manifest, ShardEntry, VocabularyEntry, parse_manifest, verify_files
+from bpe.mixture import FILE_NAME as MIXTURE
 from bpe.mixture import is_mixture, load_mixture, open_source, parse_weight
 from bpe.shards import Shard, ShardBlock, check_shard, open_shard
 from bpe.vocabulary import BYTE_LETTERS, SPECIAL_TOKENS, load_vocabulary
@@ -35,6 +37,7 @@ class Run(NamedTuple):
     manifest: Manifest
     fingerprint: str  # sha256 of the manifest's file
     weight: Fraction = Fraction(1)  # times that its train blocks are seen in an epoch
+    growing: Path | None = None  # the growing corpus that it is a window of
 
 
 class BlockPlace(NamedTuple):
@@ -45,9 +48,21 @@ class BlockPlace(NamedTuple):
     block: int  # of the shard
 
 
-def open_runs(folders: Sequence[str | Path]) -> tuple[Run, ...]:
-    """The runs in these folders and mixtures, all encoded with one vocabulary; ShardError names what does not fit."""
-    runs = tuple(run for folder in folders for run in _open_folder(Path(folder)))
+def open_runs(
+    folders: Sequence[str | Path], generations: Sequence[int | None] = (), *, known: Iterable[Run] = ()
+) -> tuple[Run, ...]:
+    """The runs in these folders and mixtures, all encoded with one vocabulary; ShardError names what does not fit.
+
+    `generations` says which one is read of each folder that grows, by default the newest. Windows that are `known`
+    already are not opened again.
+    """
+    windows = {(run.folder, run.fingerprint): run for run in known if run.growing}
+    asked = generations or (None,) * len(folders)
+    runs = tuple(
+        run
+        for folder, generation in zip(folders, asked, strict=True)
+        for run in _open_folder(Path(folder), generation, windows)
+    )
     first = vocabulary_of(runs[:1])
     for run in runs[1:]:
         other = vocabulary_of((run,))
@@ -67,6 +82,20 @@ def vocabulary_of(runs: tuple[Run, ...]) -> VocabularyEntry:
     if run.manifest.vocabulary is None:
         raise ShardError(run.folder, "vocabulary", "holds documents but no shards; make them with `prep-shards encode`")
     return run.manifest.vocabulary
+
+
+def group_runs(runs: Sequence[Run]) -> tuple[tuple[Run, ...], ...]:
+    """The runs by corpus: windows of a growing one are one corpus together, any other run is one of its own.
+
+    So the corpora of a run stay as many, and in the same order, however many windows come.
+    """
+    corpora: list[tuple[Run, ...]] = []
+    for run in runs:
+        if corpora and run.growing is not None and corpora[-1][-1].growing == run.growing:
+            corpora[-1] += (run,)
+        else:
+            corpora.append((run,))
+    return tuple(corpora)
 
 
 def find_word_starts(runs: tuple[Run, ...]) -> npt.NDArray[np.bool_]:
@@ -109,6 +138,8 @@ class Source:
 
     def __init__(self, runs: tuple[Run, ...], *, split: str) -> None:
         self.runs = runs
+        self.corpora = group_runs(runs)
+        self.corpus_of_run = np.repeat(np.arange(len(self.corpora)), list(map(len, self.corpora)))
         self.split = split
         self.name = ", ".join(str(run.folder) for run in runs)
         self._shards = [
@@ -118,7 +149,10 @@ class Source:
         self._ends = np.cumsum(np.array(counts, dtype=np.int64))
         self.n_tokens = sum(shard.n_tokens for _, shard in self._shards)
         self.epoch_tokens = int(sum(shard.n_tokens * runs[number].weight for number, shard in self._shards))  # about
-        self.parts = _make_parts(runs, [(number, n) for (number, _), n in zip(self._shards, counts, strict=True)])
+        n_blocks = [0] * len(self.corpora)
+        for (number, _), n in zip(self._shards, counts, strict=True):
+            n_blocks[self.corpus_of_run[number]] += n
+        self.parts = _make_parts(self.corpora, n_blocks)
         self._open: OrderedDict[int, Shard] = OrderedDict()
 
     def __len__(self) -> int:
@@ -155,25 +189,29 @@ def concatenate_blocks(blocks: Sequence[ShardBlock]) -> tuple[npt.NDArray[Any], 
     )
 
 
-def _make_parts(runs: tuple[Run, ...], counts: Sequence[tuple[int, int]]) -> tuple[Part, ...]:
-    """The blocks of each run, from the blocks of each shard."""
+def _make_parts(corpora: Sequence[tuple[Run, ...]], counts: Sequence[int]) -> tuple[Part, ...]:
+    """The blocks of each corpus; windows are seen once an epoch each, and so are their blocks together."""
     parts, first = [], 0
-    for number, run in enumerate(runs):
-        n_blocks = sum(n for of, n in counts if of == number)
-        parts.append(Part(first, n_blocks, run.weight))
+    for runs, n_blocks in zip(corpora, counts, strict=True):
+        parts.append(Part(first, n_blocks, runs[0].weight))
         first += n_blocks
     return tuple(parts)
 
 
-def _open_folder(folder: Path) -> Iterator[Run]:
+def _open_folder(folder: Path, generation: int | None, windows: Mapping[tuple[Path, str], Run]) -> Iterator[Run]:
     """The run in a folder, or those of the mixture in it."""
     if not is_mixture(folder):
         yield _open_run(folder)
         return
-    mixture = load_mixture(folder)
+    mixture = load_mixture(folder, generation=generation)
+    growing = folder if is_growing(folder) and not (folder / MIXTURE).is_file() else None
     for source in mixture.sources:
+        path = folder / source.run
+        if growing and (path, source.manifest_sha256) in windows:
+            yield windows[path, source.manifest_sha256]
+            continue
         manifest = open_source(folder, source)
-        yield Run(folder / source.run, manifest, source.manifest_sha256, parse_weight(source.weight))
+        yield Run(path, manifest, source.manifest_sha256, parse_weight(source.weight), growing)
 
 
 def _open_run(folder: Path) -> Run:

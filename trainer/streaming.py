@@ -4,16 +4,23 @@ In: the order, the masking rules, and which of how many ranks this is. Out: for 
 global batch, as micro-batches of arrays. The rule: the union of the ranks' shares is the global batch of the plan, and
 the state of it all is one place in the order.
 
+Where data grow, the thread stops at the border of an epoch until the training loop has opened the next one. All ranks
+meet the border in the same global batch, so there they can agree on what the epoch reads as they agree on all else,
+by a sum over ranks in the loop's own thread: nobody waits for a file or in a second thread, so there is no order of
+events in which two ranks wait for each other, and a rank that is gone is noticed as it is elsewhere. The price is that
+the batch of a border is not made ahead of time.
+
 A thread is enough: packing and masking run at tens of millions of tokens per second in numpy, which lets go of the
 interpreter's lock, and a thread cannot be killed apart from its rank.
 """
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Self
 
 from trainer.dealing import cut_evenly, deal_by_number, deal_by_tokens, round_widths, split_rows
+from trainer.epoch_data import EpochNotOpenError
 from trainer.masking import MaskedBlocks, MaskingRules
 from trainer.packing import Indices
 from trainer.plan import BatchSize, Order, SampleId, slice_runs
@@ -32,8 +39,17 @@ class RankBatch(NamedTuple):
     n_tokens: int  # padding not counted
     n_sequences: int
     n_documents: int  # pieces of documents, a document counted in each sequence that has some of it
-    tokens_by_run: Indices  # [runs of shards]
+    tokens_by_corpus: Indices  # [corpora]
     digest: int  # of names, tokens and masks; those of all ranks add up to the global batch's, modulo 2^48
+
+
+def epochs_begun(batch: RankBatch) -> range:
+    """The epochs whose first sample is in the global batch.
+
+    A place at the beginning of an epoch, with none of its samples taken, belongs to the batch before.
+    """
+    first = batch.place.epoch + (batch.place[1:] != (0, 0))
+    return range(first, batch.after.epoch + (batch.after[1:] != (0, 0)))
 
 
 class LoaderError(Exception):
@@ -73,7 +89,7 @@ class BatchStream:
             n_tokens=int(lengths[low:high].sum()),
             n_sequences=high - low,
             n_documents=share.n_documents,
-            tokens_by_run=share.tokens_by_run,
+            tokens_by_corpus=share.tokens_by_corpus,
             digest=sum(digest for _, digest in made) & DIGEST_MASK,
         )
 
@@ -100,12 +116,15 @@ class BatchStream:
 class Prefetched:
     """A stream whose next batches are made in a thread while the current one is trained on.
 
-    What stops the thread is raised to whoever asks for the next batch, at once.
+    What stops the thread is raised to whoever asks for the next batch, at once. `open_epoch` is called, by whoever asks
+    for the next batch, for each epoch that it is the first to read.
     """
 
-    def __init__(self, stream: BatchStream, *, depth: int = 2) -> None:
+    def __init__(self, stream: BatchStream, *, depth: int = 2, open_epoch: Callable[[int], None] | None = None) -> None:
         self._stream = stream
         self._depth = depth
+        self._open_epoch = open_epoch
+        self._opened = threading.Event()
         self._state = stream.state_dict()
         self._closed = threading.Event()
         self._ready: queue.Queue[RankBatch | BaseException] = queue.Queue(maxsize=depth)
@@ -119,6 +138,10 @@ class Prefetched:
             self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
             self._thread.start()
         made = self._wait()
+        while isinstance(made, EpochNotOpenError) and self._open_epoch is not None:
+            self._open_epoch(made.epoch)
+            self._opened.set()
+            made = self._wait()
         if isinstance(made, BaseException):
             raise made
         self._state = made.after._asdict()
@@ -152,11 +175,22 @@ class Prefetched:
 
     def _work(self) -> None:
         try:
-            for batch in self._stream:
-                if not self._put(batch):
+            while True:
+                try:
+                    made: RankBatch | EpochNotOpenError = next(self._stream)
+                except EpochNotOpenError as error:
+                    made = error  # the stream has not moved: once the epoch is open, it makes this batch again
+                if not self._put(made) or (isinstance(made, EpochNotOpenError) and not self._wait_until_opened()):
                     return
         except BaseException as error:  # noqa: BLE001 - whatever it is, the training loop raises it
             self._put(error)
+
+    def _wait_until_opened(self) -> bool:
+        while not self._closed.is_set():
+            if self._opened.wait(_LOOK_AFTER_S):
+                self._opened.clear()
+                return True
+        return False
 
     def _put(self, made: RankBatch | BaseException) -> bool:
         while not self._closed.is_set():

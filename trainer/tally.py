@@ -5,6 +5,7 @@ from the log, which holds each update once, so the sums are exact after any numb
 """
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ class Corpus(NamedTuple):
     """One run of shards, as the log and people know it."""
 
     name: str
-    wanted: float  # share of the tokens that its weight asks for
+    wanted: float | None  # share of the tokens that its weight asks for; None where that changes from epoch to epoch
 
 
 class Seen(NamedTuple):
@@ -28,22 +29,29 @@ class Seen(NamedTuple):
     by_corpus: tuple[int, ...]
 
 
-def list_corpora(source: Source) -> tuple[Corpus, ...]:
-    """The corpora of a split, in the order of its runs."""
-    tokens = [
-        float(run.weight * sum(shard.n_tokens for shard in run.manifest.shards if shard.split == source.split))
-        for run in source.runs
-    ]
+def list_corpora(source: Source, *, stays: bool = True) -> tuple[Corpus, ...]:
+    """The corpora of a split, in the order of its runs; `stays` is whether all epochs read this source."""
+    tokens = [float(sum(_weighted_tokens(run, source.split) for run in runs)) for runs in source.corpora]
     whole = sum(tokens) or 1.0
-    return tuple(Corpus(name, n / whole) for name, n in zip(name_runs(source.runs), tokens, strict=True))
+    names = name_runs([runs[0] for runs in source.corpora])
+    return tuple(Corpus(name, n / whole if stays else None) for name, n in zip(names, tokens, strict=True))
+
+
+def describe_weights(source: Source) -> str:
+    """How corpora are mixed, for people; "" where each is seen once an epoch."""
+    if all(run.weight == 1 for run in source.runs):
+        return ""
+    names = name_runs([runs[0] for runs in source.corpora])
+    mixed = [f"{float(runs[0].weight):g} x {name}" for runs, name in zip(source.corpora, names, strict=True)]
+    return f" ({' + '.join(mixed)}: about {source.epoch_tokens:,} an epoch)"
 
 
 def name_runs(runs: Sequence[Run]) -> tuple[str, ...]:
     """The names of runs' folders, with as many of the folders around them as it takes to tell the runs apart.
 
-    The same folder given twice is told apart by `#2`.
+    A window goes by the folder of its growing corpus. The same folder given twice is told apart by `#2`.
     """
-    paths = [run.folder.resolve().parts for run in runs]
+    paths = [(run.growing or run.folder).resolve().parts for run in runs]
     for depth in range(1, max(map(len, paths), default=0) + 1):
         names = ["/".join(parts[-depth:]) for parts in paths]
         if len(set(names)) == len(set(paths)):
@@ -86,11 +94,16 @@ def describe_seen(seen: Seen, corpora: Sequence[Corpus], *, block_tokens: int) -
     of_corpora = sum(seen.by_corpus)
     if of_corpora and len(corpora) > 1:
         shares = [
-            f"{corpus.name} {n:,} ({n / of_corpora:.1%}, asked for {corpus.wanted:.1%})"
+            f"{corpus.name} {n:,} ({n / of_corpora:.1%}"
+            f"{'' if corpus.wanted is None else f', asked for {corpus.wanted:.1%}'})"
             for corpus, n in zip(corpora, seen.by_corpus, strict=True)
         ]
         lines.append(f"tokens by corpus: {', '.join(shares)}")
     return lines
+
+
+def _weighted_tokens(run: Run, split: str) -> Fraction:
+    return run.weight * sum(shard.n_tokens for shard in run.manifest.shards if shard.split == split)
 
 
 def _count(entry: Mapping[str, object], key: str) -> int:

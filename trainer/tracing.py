@@ -15,7 +15,7 @@ class DocumentPiece(NamedTuple):
     """A run of tokens of one document in a sample."""
 
     shard: str  # name in its manifest
-    run: int  # ordinal of the shard's run among those given to --data
+    run: int  # ordinal of the shard's run among those that the epoch reads
     block: int  # of the shard
     position: int  # of the document in its block
     first_token: int  # of the document, separators not counted
@@ -49,13 +49,14 @@ def sample_documents(order: Order, sample: SampleId) -> list[DocumentPiece]:
 
 def _name_piece(order: Order, sample: SampleId, document: int, source: int, n_tokens: int) -> DocumentPiece:
     """Find the block that holds a document of the window, and the document in it."""
+    source_of_epoch = order.source_of(sample.epoch)
     for number in order.window_blocks(sample.epoch, sample.window):
-        block = order.source.read(number)
+        block = source_of_epoch.read(number)
         n_documents = block.sentences_per_document.size
         if document < n_documents:
             n_sentences = int(block.sentences_per_document[:document].sum())
             first = int(block.sentence_lengths[:n_sentences].sum())
-            place = order.source.place(number)
+            place = source_of_epoch.place(number)
             return DocumentPiece(place.shard.name, place.run, place.block, document, source - first, n_tokens)
         document -= n_documents
         source -= block.tokens.size

@@ -49,9 +49,9 @@ def run_update(
 ) -> UpdateReport | None:
     """One step on one global batch; None, and nothing changed, where some rank was asked to stop."""
     settings, ranks = learner.settings, learner.ranks
-    n_masked, n_tokens, n_sequences, n_documents, digest, stopping, *tokens_by_run = sum_over_ranks(
+    n_masked, n_tokens, n_sequences, n_documents, digest, stopping, *tokens_by_corpus = sum_over_ranks(
         [batch.n_masked, batch.n_tokens, batch.n_sequences, batch.n_documents, batch.digest, int(bool(stop))]
-        + batch.tokens_by_run.tolist(),
+        + batch.tokens_by_corpus.tolist(),
         ranks,
     )
     if stopping:
@@ -80,7 +80,7 @@ def run_update(
         n_masked=n_masked,
         n_sequences=n_sequences,
         n_documents=n_documents,
-        tokens_by_run=tuple(tokens_by_run),
+        tokens_by_corpus=tuple(tokens_by_corpus),
         next_sentence=NextSentence(pair_loss, pair_accuracy) if settings.is_pair else None,
         seconds=time.monotonic() - started,
         place=batch.place,

@@ -28,7 +28,7 @@ class Window(NamedTuple):
     n_documents: Indices  # documents that have a piece in the sample
     mask_start: Indices  # where the sample's words begin among those of its window (trainer.masking)
     pairs: Pairs | None
-    tokens_by_run: Indices  # [samples, runs of shards]
+    tokens_by_corpus: Indices  # [samples, corpora]
     n_long: int  # sentences longer than a block, cut or, in compat mode, dropped
     n_dropped: int  # tokens that pairs left out: cut from the longer segment
 
@@ -95,7 +95,7 @@ def pack_window(
         # Dynamic masks follow the samples' order, so that a batch's words are drawn at once.
         mask_start=mask_start[order] if rules.fixed else packing.exclusive_sum(n_tokens + 1)[: n_tokens.size],
         pairs=None if pairs is None else packing.take_pairs(pairs, order),
-        tokens_by_run=n_tokens[:, None],
+        tokens_by_corpus=n_tokens[:, None],
         n_long=n_long,
         n_dropped=n_dropped,
     )
@@ -137,16 +137,16 @@ def _count_documents(items: Items, spans: Spans) -> Indices:
     return counted
 
 
-def count_by_run(packed: Window, run_of_document: Indices, n_runs: int) -> Indices:
-    """Tokens of each run of shards in each sample; `<s>` belongs to what comes after it."""
-    if n_runs == 1:
+def count_by_corpus(packed: Window, corpus_of_document: Indices, n_corpora: int) -> Indices:
+    """Tokens of each corpus in each sample; `<s>` belongs to what comes after it."""
+    if n_corpora == 1:
         return packed.n_tokens[:, None]
-    run = run_of_document[packed.items.document]
-    counts = np.zeros((packed.n_tokens.size, n_runs), dtype=np.int64)
-    for number in range(n_runs):
-        starts = packing.stream_starts(np.where(run == number, packed.items.size, 0))
+    corpus = corpus_of_document[packed.items.document]
+    counts = np.zeros((packed.n_tokens.size, n_corpora), dtype=np.int64)
+    for number in range(n_corpora):
+        starts = packing.stream_starts(np.where(corpus == number, packed.items.size, 0))
         counts[:, number] = starts[packed.spans.end] - starts[packed.spans.first]
-    counts[np.arange(packed.n_tokens.size), run[packed.spans.first]] += 1
+    counts[np.arange(packed.n_tokens.size), corpus[packed.spans.first]] += 1
     return counts
 
 

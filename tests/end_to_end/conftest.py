@@ -97,18 +97,6 @@ def rows() -> Callable[[Path, str], list[dict[str, Any]]]:
     return lambda run, folder: ds.dataset(run / folder).to_table().to_pylist()
 
 
-@pytest.fixture(scope="session")
-def free_port() -> Callable[[], int]:
-    """Finds a port of this machine that nobody listens on."""
-
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
-
-    return find
-
-
 @pytest.fixture
 def start_pool(project_root: Path, free_port: Callable[[], int]) -> Iterator[Callable[[dict[str, str]], int]]:
     """Starts a Beam worker pool in an environment and gives its port; pools and their workers end with the test."""

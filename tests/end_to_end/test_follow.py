@@ -184,6 +184,44 @@ def test_pages_that_are_there_already_make_a_window_of_none(
     command("inspect-shards", "verify", str(output))
 
 
+def test_windows_are_merged_into_what_one_run_over_all_files_writes(
+    start, command, news: Path, undisturbed: Path, reference_run: Path, digest: Digest, tmp_path: Path
+):
+    output = tmp_path / "out"
+    shutil.copytree(undisturbed, output)
+    follower = start("--input", str(news), "--once", "--compact-every", "2")
+    assert follower.process.wait(timeout=120) == 0, follower.log.read_text()
+    assert follower.said("windows 1 to 2 are one run; generation 3 ")
+    merged, expected = (digest(folder) for folder in (output / "windows/00000001-00000002", reference_run))
+    for folder in ("documents", "rejected", "shards", "vocab.json"):
+        assert {k: v for k, v in merged.items() if k.startswith(folder)} == {
+            k: v for k, v in expected.items() if k.startswith(folder)
+        }
+    command("inspect-shards", "verify", str(output))
+    again = start("--input", str(news), "--once", "--compact-every", "2")
+    assert again.process.wait(timeout=60) == 0, again.log.read_text()
+    assert generation(output) == 3
+
+
+def test_what_is_forgotten_stays_so_while_the_corpus_grows(
+    start, command, news: Path, undisturbed: Path, rows, tmp_path: Path
+):
+    output = tmp_path / "out"
+    shutil.copytree(undisturbed, output)
+    gone = rows(output / "windows/00000001", "documents")[0]["url"]
+    command("prep-shards", "forget", str(output), "--url", gone)
+    assert generation(output) == 3
+    (tmp_path / "in").mkdir()
+    shutil.copyfile(news / PAGES[0], tmp_path / "in" / "CC-NEWS-AGAIN.warc.gz")
+    follower = start("--input", str(tmp_path / "in"), "--once", "--settle", "1s")
+    assert follower.process.wait(timeout=120) == 0, follower.log.read_text()
+    assert generation(output) == 4
+    kept = [rows(path, "documents") for path in sorted((output / "windows").glob("*")) if any(path.glob("documents/*"))]
+    assert gone not in {row["url"] for many in kept for row in many}
+    again = [row["reason"] for row in rows(output / "windows/00000003", "rejected") if row["url"] == gone]
+    assert again == ["duplicate_url"]  # of a document that is known by its keys, though nothing else of it is left
+
+
 def test_a_file_that_changes_after_it_was_taken_is_named_once(start, news: Path, undisturbed: Path, tmp_path: Path):
     output = tmp_path / "out"
     shutil.copytree(undisturbed, output)

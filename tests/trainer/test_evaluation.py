@@ -69,7 +69,7 @@ def test_an_untrained_model_is_as_perplexed_as_its_vocabulary_is_large(small_dat
     model = make_model(load_settings(str(small_recipe), {}), vocabulary_size=500).train()
     found = measure_loss(model, _held_out(small_data, small_recipe), ALONE, dtype=torch.float32)
     assert math.exp(found.loss) == pytest.approx(500, rel=0.1)
-    assert (found.by_run, found.next_sentence) == ((found.loss,), None)
+    assert (found.by_corpus, found.next_sentence) == ((found.loss,), None)
     assert model.training
     assert found == measure_loss(model, _held_out(small_data, small_recipe), ALONE, dtype=torch.float32)
     coarse = measure_loss(model, _held_out(small_data, small_recipe), ALONE, dtype=torch.bfloat16)
@@ -104,9 +104,9 @@ def test_each_corpus_is_measured_on_as_many_sequences_and_has_the_loss_it_has_al
     halved = load_settings(str(small_recipe), {"evaluation_sequences": 10})
     for ordinal in (0, 2):
         alone = HeldOut(three_runs[ordinal : ordinal + 1], halved, vocabulary_size=500)
-        assert found.by_run[ordinal] == pytest.approx(measure_loss(model, alone, ALONE, dtype=torch.float32).loss)
-    assert math.isnan(found.by_run[1])
-    whole = sum(found.by_run[ordinal] * n for ordinal, n in n_masked.items()) / n_masked.total()
+        assert found.by_corpus[ordinal] == pytest.approx(measure_loss(model, alone, ALONE, dtype=torch.float32).loss)
+    assert math.isnan(found.by_corpus[1])
+    whole = sum(found.by_corpus[ordinal] * n for ordinal, n in n_masked.items()) / n_masked.total()
     assert found.loss == pytest.approx(whole)
 
 

@@ -21,7 +21,7 @@ from bpe.shared_vocabulary import SharedVocabulary
 from trainer.masking import MaskingRules
 from trainer.mixing import Part, count_blocks, draw_blocks
 from trainer.plan import BatchSize, Order, PackingRules, SampleId, SampleRun
-from trainer.run_folder import open_order
+from trainer.replay import open_order
 from trainer.sources import Source, open_runs
 from trainer.streaming import BatchStream
 

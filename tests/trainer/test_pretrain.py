@@ -17,7 +17,8 @@ import pytest
 
 from bpe.manifest import Removal, dump_manifest, load_manifest
 from trainer.plan import SampleId, batch_size, samples_of_update
-from trainer.run_folder import RunError, first_sample_of, open_order
+from trainer.replay import open_order
+from trainer.run_folder import RunError, first_sample_of
 
 Run = Callable[..., Any]
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -22,7 +22,7 @@ REPORT = UpdateReport(
     n_masked=150,
     n_sequences=8,
     n_documents=12,
-    tokens_by_run=(1000,),
+    tokens_by_corpus=(1000,),
     next_sentence=None,
     seconds=0.5,
     place=SampleId(0, 1, 2),
@@ -74,7 +74,7 @@ def test_a_line_of_the_log_holds_what_plots_need(tmp_path: Path) -> None:
 
 
 def test_pairs_and_several_corpora_add_their_own_numbers(tmp_path: Path) -> None:
-    report = REPORT._replace(next_sentence=NextSentence(0.625, 0.75), tokens_by_run=(700, 300))
+    report = REPORT._replace(next_sentence=NextSentence(0.625, 0.75), tokens_by_corpus=(700, 300))
     held_out = HeldOutLoss(1.5, 0.875, (1.25, math.nan))
     said = _write(tmp_path, [report], corpora=TWO, held_out=held_out)
     (entry,) = read_log(tmp_path)

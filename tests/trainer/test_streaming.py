@@ -85,8 +85,8 @@ def _assert_sums(shares: list[RankBatch], batch: RankBatch) -> None:
     assert sum(part.digest for part in shares) % (1 << DIGEST_BITS) == batch.digest
     for count in ("n_masked", "n_tokens", "n_sequences", "n_documents"):
         assert sum(getattr(part, count) for part in shares) == getattr(batch, count)
-    assert np.array_equal(np.sum([part.tokens_by_run for part in shares], axis=0), batch.tokens_by_run)
-    assert batch.tokens_by_run.sum() == batch.n_tokens
+    assert np.array_equal(np.sum([part.tokens_by_corpus for part in shares], axis=0), batch.tokens_by_corpus)
+    assert batch.tokens_by_corpus.sum() == batch.n_tokens
     assert {(part.place, part.after) for part in shares} == {(batch.place, batch.after)}
 
 

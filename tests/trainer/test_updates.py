@@ -74,7 +74,7 @@ def _batch(parts: list[MaskedBlocks]) -> RankBatch:
         n_tokens=n_tokens,
         n_sequences=n_sequences,
         n_documents=n_sequences,
-        tokens_by_run=np.array([n_tokens]),
+        tokens_by_corpus=np.array([n_tokens]),
         digest=1,
     )
 
@@ -153,7 +153,7 @@ def test_an_update_reports_the_loss_of_tokens_and_that_of_pairs_apart() -> None:
     assert report.next_sentence is not None
     found = (report.loss, report.next_sentence.loss, report.next_sentence.accuracy)
     assert found == pytest.approx(_by_hand(whole)[0].tolist(), rel=1e-4)
-    assert (report.n_sequences, report.n_documents, report.tokens_by_run) == (N, N, (int(whole.n_tokens.sum()),))
+    assert (report.n_sequences, report.n_documents, report.tokens_by_corpus) == (N, N, (int(whole.n_tokens.sum()),))
 
 
 def test_tensors_say_where_the_second_segment_starts_and_which_document_a_token_is_of() -> None:
