@@ -2,8 +2,8 @@
 
     python tests/data/make_crd_schemas.py CRD.yaml --version v1 --source 'Kubeflow training operator 1.9.0' >NAME.json
 
-In: a CustomResourceDefinition as its operator publishes it. Out: the shape of the resource's spec: names, types, allowed
-values, what is required; no descriptions, no status. The rule: what the definition does not name is refused, as
+In: a CustomResourceDefinition as its operator publishes it. Out: the shape of the resource's spec: names, types,
+allowed values, what is required; no descriptions, no status. The rule: what the definition does not name is refused, as
 `kubectl apply --validate=strict` would, and pods are referred to Kubernetes' own schema and not repeated.
 """
 

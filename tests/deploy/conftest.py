@@ -25,9 +25,8 @@ def _kubernetes(name: str) -> Any:
 
 def _schema_of(path: Path, document: Any) -> Any:
     """Of a resource by its kind, of any other file by its name; KeyError where there is none."""
-    kind, version = (
-        (document.get("kind", ""), document.get("apiVersion", "")) if isinstance(document, dict) else ("", "")
-    )
+    fields = document if isinstance(document, dict) else {}
+    kind, version = fields.get("kind", ""), fields.get("apiVersion", "")
     ours = SCHEMAS / f"{(kind or path.stem).lower()}.json"
     if ours.exists():
         return json.loads(ours.read_text())

@@ -84,6 +84,12 @@ def test_every_flag_of_torchrun_and_of_the_trainer_is_known_and_every_number_of_
     assert launcher.shutdown_timeout < pod["terminationGracePeriodSeconds"]
 
 
+def job_flags(resources: Resources) -> tuple[Any, list[str]]:
+    """Flags of the Job that submits, and its options of Beam."""
+    pod = resources["Job/shardmill-ccnews"]["spec"]["template"]["spec"]
+    return flags_of(pod["containers"][0]["args"])
+
+
 def test_images_are_ours_in_the_version_of_the_project_or_flinks(containers: Containers, resources: Resources):
     used = {container["image"] for container in containers if "image" in container}
     named = {f"REGISTRY/shardmill-{path.stem}:{VERSION}" for path in (ROOT / "deploy/images").glob("*.Dockerfile")}
@@ -113,7 +119,7 @@ def test_the_job_goes_to_the_cluster_that_is_there_and_fills_it(resources: Resou
 def test_worker_pools_are_the_same_everywhere_and_where_the_job_looks_for_them(
     resources: Resources, containers: Containers
 ):
-    flags, _ = flags_of(resources["Job/shardmill-ccnews"]["spec"]["template"]["spec"]["containers"][0]["args"])
+    flags, _ = job_flags(resources)
     pools = [one for one in containers if one["name"] == "worker-pool"]
     assert len(pools) == 2
     for pool in pools:
@@ -155,5 +161,5 @@ def test_documents_name_files_of_deploy_that_are_there(name: str):
     """Paths from the project's root, as commands have them, and links from where the document lies."""
     text = (ROOT / name).read_text()
     assert [path for path in re.findall(r"deploy/[\w./-]*\w", text) if not (ROOT / path).exists()] == []
-    links = [link for link in re.findall(r"\]\(([^)#:]+)\)", text)]
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
     assert [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []

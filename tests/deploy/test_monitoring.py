@@ -14,7 +14,8 @@ import yaml
 from pipelines.follow_health import PREFIX, FollowStatus, serve_health
 
 MONITORING = Path(__file__).resolve().parents[2] / "deploy" / "monitoring"
-RULES = [rule for group in yaml.safe_load((MONITORING / "prometheus-rules.yaml").read_text())["groups"] for rule in group["rules"]]  # fmt: skip
+GROUPS = yaml.safe_load((MONITORING / "prometheus-rules.yaml").read_text())["groups"]
+RULES = [rule for group in GROUPS for rule in group["rules"]]
 DASHBOARD = json.loads((MONITORING / "grafana-dashboard.json").read_text())
 ALERTS = {rule["alert"]: rule["expr"] for rule in RULES}
 PANELS = {f"{panel['title']} {one['refId']}": one["expr"] for panel in DASHBOARD["panels"] for one in panel["targets"]}

@@ -37,7 +37,8 @@ def test_one_field_more_is_refused_wherever_fields_are_named(path: Path, complai
     [
         ("kubernetes/flink-deployment.yaml", ("spec",), "taskManager", "taskManagers"),
         ("kubernetes/flink-deployment.yaml", ("spec", "taskManager", "resource"), "memory", "ram"),
-        ("kubernetes/flink-deployment.yaml", ("spec", "taskManager", "podTemplate", "spec", "containers", 1), "image", "img"),
+        ("kubernetes/flink-deployment.yaml", ("spec", "taskManager", "podTemplate", "spec", "containers", 1), "image",
+         "img"),
         ("kubernetes/pytorchjob.yaml", ("spec", "elasticPolicy"), "maxReplicas", "maxReplica"),
         ("kubernetes/pytorchjob.yaml",
          ("spec", "pytorchReplicaSpecs", "Worker", "template", "spec", "containers", 0), "args", "arguments"),
