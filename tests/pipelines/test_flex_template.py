@@ -1,4 +1,4 @@
-"""The Flex Template says what our flags say, and its images are built from what is there."""
+"""The Flex Template says what our flags say."""
 
 import importlib
 import json
@@ -12,7 +12,6 @@ from pipelines.cli import PIPELINES
 from pipelines.flex_template import flags_of, main
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCKERFILES = ["deploy/images/worker.Dockerfile", "deploy/dataflow/Dockerfile"]
 OF_BEAM = {"sdk_container_image"}
 METADATA = json.loads((ROOT / "deploy/dataflow/metadata.json").read_text())
 PARAMETERS: dict[str, dict[str, Any]] = {one["name"]: one for one in METADATA["parameters"]}
@@ -64,31 +63,3 @@ def test_parameters_become_flags_and_beams_options_stay():
 def test_a_wrong_parameter_is_one_line(argv: list[str], capsys: pytest.CaptureFixture[str]):
     assert main(argv) == 2
     assert capsys.readouterr().err.count("\n") == 1
-
-
-def instructions(name: str) -> list[list[str]]:
-    """Words of each instruction of a Dockerfile, continued lines joined."""
-    lines = [line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")]
-    return [line.split() for line in "\n".join(lines).replace("\\\n", " ").splitlines() if line.strip()]
-
-
-@pytest.mark.parametrize("name", DOCKERFILES)
-def test_images_copy_only_what_is_there(name: str):
-    stages = {words[3] for words in instructions(name) if words[0] == "FROM" and len(words) == 4}
-    for words in instructions(name):
-        assert words[0] in {"FROM", "ARG", "COPY", "RUN", "ENV", "ENTRYPOINT"}
-        if words[0] == "COPY" and words[1].startswith("--from="):
-            assert words[1].removeprefix("--from=") in stages
-        elif words[0] == "COPY":
-            assert all((ROOT / source).exists() for source in words[1:-1])
-
-
-def test_the_worker_image_has_the_pinned_beam_and_all_our_packages():
-    import tomllib
-
-    words = instructions("deploy/images/worker.Dockerfile")
-    pins = dict(line.split("==") for line in (ROOT / "deploy/constraints.txt").read_text().split())
-    assert {one[1] for one in words if one[0] == "FROM"} == {f"apache/beam_python3.11_sdk:{pins['apache-beam']}"}
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    copied = {source for one in words if one[0] == "COPY" for source in one[1:-1]}
-    assert set(packages) <= copied
