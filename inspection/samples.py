@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bpe.errors import ShardError
+from bpe.places import Place, is_same_place
 from inspection.errors import NotFoundError
 from inspection.lookup import find_record_at
 from inspection.run_folder import MANIFEST, RunFolder, open_run
@@ -28,7 +29,7 @@ class TrainingRun(NamedTuple):
 class TracedPiece(NamedTuple):
     """A run of tokens of one document in a sample."""
 
-    folder: Path  # of the corpus
+    folder: Place  # of the corpus
     first_token: int  # of the document
     n_tokens: int
     trace: Trace
@@ -57,7 +58,7 @@ def open_training_run(place: str, run: RunFolder) -> TrainingRun:
     except RunError as error:
         raise NotFoundError(str(error)) from error
     corpora = tuple(open_run(str(one)) for one in description.folders)
-    if not any((one.path / MANIFEST).samefile(run.path / MANIFEST) for one in corpora):
+    if not any(is_same_place(one.path / MANIFEST, run.path / MANIFEST) for one in corpora):
         read = ", ".join(str(one.path) for one in corpora)
         raise NotFoundError(f"{folder}: this training run did not read {run.path}; it read {read}")
     return TrainingRun(folder, order, description, corpora)
@@ -73,7 +74,7 @@ def find_samples(training: TrainingRun, update: int) -> list[SampleId]:
         raise NotFoundError(str(error)) from error
 
 
-def trace_sample(training: TrainingRun, sample: SampleId, *, warc_root: Path | None) -> TracedSample:
+def trace_sample(training: TrainingRun, sample: SampleId, *, warc_root: Place | None) -> TracedSample:
     """A sample's documents, each traced back to the crawl; NotFoundError where there is no such sample."""
     try:
         pieces = sample_documents(training.order, sample)
@@ -108,7 +109,7 @@ def sample_name(sample: SampleId) -> str:
     return "/".join(map(str, sample))
 
 
-def _trace_piece(training: TrainingRun, piece: DocumentPiece, warc_root: Path | None) -> TracedPiece:
+def _trace_piece(training: TrainingRun, piece: DocumentPiece, warc_root: Place | None) -> TracedPiece:
     run = training.corpora[piece.run]
     try:
         record = find_record_at(run, piece.shard, piece.block, piece.position)

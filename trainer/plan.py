@@ -118,6 +118,8 @@ class Order:
 
     def _pack(self, epoch: int, window: int) -> Window:
         numbers = self.window_blocks(epoch, window)
+        upcoming = self.window_blocks(epoch, window + 1) if window + 1 < self.n_windows(epoch) else []
+        self.source.expect([*numbers, *upcoming])
         blocks = [self.source.read(number) for number in numbers]
         counts = [block.sentences_per_document.size for block in blocks]
         run_of_document = np.repeat([self.source.place(number).run for number in numbers], counts)
