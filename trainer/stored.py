@@ -44,7 +44,8 @@ class StoredShards:
         for shard, block in blocks:
             key = (shard, _WHOLE if self._whole else block)
             if shard in self._shards and key not in self._coming:
-                self._coming[key] = coming = Future()
+                coming: Future[ShardBlock | None] = Future()
+                self._coming[key] = coming
                 self._asked.put((key, coming))
         if self._coming and not self._threads:
             self._threads = [
