@@ -19,10 +19,10 @@ Readers take such a corpus as the mixture of its windows, each once.
 
 import hashlib
 import json
-from pathlib import Path
 from typing import NamedTuple
 
 from bpe.errors import ShardError
+from bpe.places import Place
 from bpe.shared_vocabulary import SharedVocabulary, read_shared_vocabulary
 from bpe.strict_json import (
     Node,
@@ -85,7 +85,7 @@ def window_folder(first: int, last: int) -> str:
     return f"windows/{first:08d}" + (f"-{last:08d}" if last != first else "")
 
 
-def is_growing(folder: Path) -> bool:
+def is_growing(folder: Place) -> bool:
     """Whether the manifest in this folder is that of a growing corpus; looks at its beginning only."""
     try:
         with (folder / FILE_NAME).open("rb") as stream:
@@ -99,12 +99,12 @@ def is_growing_manifest(data: bytes) -> bool:
     return b"".join(data[:64].split()).startswith(b'{"format":"shardmill-growing-')
 
 
-def load_growing(folder: Path, *, generation: int | None = None) -> Growing:
+def load_growing(folder: Place, *, generation: int | None = None) -> Growing:
     """The newest generation, or the one asked for; ShardError where it cannot be trusted. Windows are not opened."""
     return load_generation(folder, generation)[0]
 
 
-def load_generation(folder: Path, generation: int | None = None) -> tuple[Growing, str]:
+def load_generation(folder: Place, generation: int | None = None) -> tuple[Growing, str]:
     """`load_growing` and the sha256 of its file."""
     path = folder / (FILE_NAME if generation is None else generation_name(generation))
     try:

@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from bpe.entries import (
     Books,
@@ -25,6 +24,7 @@ from bpe.entries import (
 from bpe.errors import ShardError
 from bpe.layout import BlockTable
 from bpe.manifest_parsing import FORMAT, OPTIONAL_KEYS, REMOVAL_FORMAT, list_files, read_manifest
+from bpe.places import Place, parse_place, size_of, sizes_below
 from bpe.strict_json import parse_json
 
 __all__ = [
@@ -52,9 +52,9 @@ FILE_NAME = "manifest.json"
 _FOLDERS = ("documents", "rejected", "shards", "state")  # where everything is listed; `work` is nobody's business
 
 
-def load_manifest(path: str | Path) -> Manifest:
+def load_manifest(path: str | Place) -> Manifest:
     """The manifest in a run's folder, or in this very file; ShardError where it cannot be trusted."""
-    file = Path(path)
+    file = parse_place(path)
     if file.is_dir():
         file = file / FILE_NAME
     try:
@@ -95,34 +95,30 @@ def settings_hash(settings: Mapping[str, object]) -> str:
     return hashlib.sha256(_compact(settings).encode("ascii")).hexdigest()
 
 
-def verify_files(manifest: Manifest, root: str | Path, *, full: bool) -> list[ShardError]:
+def verify_files(manifest: Manifest, root: str | Place, *, full: bool) -> list[ShardError]:
     """What differs between a manifest and the files in its folder, in the order of names.
 
     Missing files and wrong sizes always, wrong content (sha256, which reads every byte) when `full`,
     and files in the run's folders that are not listed.
     """
+    folder = parse_place(root)
     entries = {entry.name: entry for entry in list_files(manifest)}
-    found = {
-        path.relative_to(root).as_posix(): path
-        for folder in _FOLDERS
-        for path in Path(root, folder).rglob("*")
-        if not path.is_dir()
-    }
+    found = sizes_below(folder, _FOLDERS)
     faults = []
     for name in sorted(entries.keys() | found.keys()):
         if name in entries:
-            fault = _find_fault(entries[name], Path(root, name), full=full)
+            fault = _find_fault(entries[name], folder / name, found.get(name), full=full)
         else:
             fault = "not listed in the manifest; remove it, or rebuild the run with --overwrite"
         if fault:
-            faults.append(ShardError(Path(root, name), "", fault))
+            faults.append(ShardError(folder / name, "", fault))
     return faults
 
 
-def _find_fault(entry: FileEntry, path: Path, *, full: bool) -> str | None:
-    if not path.is_file():
+def _find_fault(entry: FileEntry, path: Place, known: int | None, *, full: bool) -> str | None:
+    n_bytes = size_of(path) if known is None else known
+    if n_bytes is None:
         return "missing, but listed in the manifest; fetch it again, or rebuild the run with --overwrite"
-    n_bytes = path.stat().st_size
     if n_bytes != entry.bytes:
         return f"{n_bytes} bytes, but the manifest says {entry.bytes}; fetch it again, or rebuild the run"
     if full:

@@ -16,7 +16,6 @@ import hashlib
 import json
 import re
 from fractions import Fraction
-from pathlib import Path
 from typing import NamedTuple
 
 from bpe.entries import VocabularyEntry
@@ -24,6 +23,7 @@ from bpe.errors import ShardError
 from bpe.growing import is_growing, load_growing
 from bpe.manifest import FILE_NAME as MANIFEST
 from bpe.manifest import Manifest, parse_manifest
+from bpe.places import Place
 from bpe.shared_vocabulary import SharedVocabulary, read_shared_vocabulary
 from bpe.strict_json import Node, parse_json, read_choice, read_items, read_object, read_sha256, read_text
 
@@ -64,12 +64,12 @@ class Mixture(NamedTuple):
     vocabulary: SharedVocabulary
 
 
-def is_mixture(folder: Path) -> bool:
+def is_mixture(folder: Place) -> bool:
     """Whether several runs are read where this folder is named: it holds a mixture, or a growing corpus."""
     return (folder / FILE_NAME).is_file() or is_growing(folder)
 
 
-def load_mixture(folder: Path, *, generation: int | None = None) -> Mixture:
+def load_mixture(folder: Place, *, generation: int | None = None) -> Mixture:
     """The mixture in a folder; ShardError where it cannot be trusted. Its runs are not looked at.
 
     A growing corpus is the mixture of its windows, once each: of the newest generation, or of the one asked for.
@@ -84,7 +84,7 @@ def load_mixture(folder: Path, *, generation: int | None = None) -> Mixture:
     return parse_mixture(data, path=str(path))
 
 
-def _windows_of(folder: Path, generation: int | None) -> Mixture:
+def _windows_of(folder: Place, generation: int | None) -> Mixture:
     growing = load_growing(folder, generation=generation)
     if growing.vocabulary is None:
         raise ShardError(
@@ -134,7 +134,7 @@ def parse_weight(text: str) -> Fraction:
     return weight
 
 
-def open_source(folder: Path, source: MixtureSource) -> Manifest:
+def open_source(folder: Place, source: MixtureSource) -> Manifest:
     """The manifest of a source of the mixture in `folder`; ShardError unless it is the very one that was mixed."""
     path = folder / source.run / MANIFEST
     try:
@@ -153,12 +153,12 @@ def open_source(folder: Path, source: MixtureSource) -> Manifest:
     return parse_manifest(data, path=str(path))
 
 
-def _list_in(folder: Path) -> Path:
+def _list_in(folder: Place) -> Place:
     """The file that names the runs."""
     return folder / (MANIFEST if is_growing(folder) else FILE_NAME)
 
 
-def check_vocabulary(found: VocabularyEntry | None, wanted: SharedVocabulary, *, path: Path, other: Path) -> None:
+def check_vocabulary(found: VocabularyEntry | None, wanted: SharedVocabulary, *, path: Place, other: Place) -> None:
     """ShardError unless a run's ids are of this vocabulary and encoding; `other` is the run that they are those of."""
     if found is None:
         raise ShardError(path, "vocabulary", "holds documents but no shards; make them with `prep-shards encode`")

@@ -1,7 +1,8 @@
 """Shard format 1: tokenized documents in, a tar of blocks out, and the same documents back.
 
-In: `TokenizedDocument`s, or the path of a shard and its entry in the manifest. Out: a tar and what the
-manifest says of it, or blocks as arrays that lie on the file itself (mmap, nothing is copied). The rule:
+In: `TokenizedDocument`s, or the place of a shard and its entry in the manifest. Out: a tar and what the
+manifest says of it, or blocks as arrays that lie on the file itself (mmap, nothing is copied); a shard in
+an object store is fetched to this machine's cache first (bpe.shard_cache). The rule:
 nothing is read that the manifest does not vouch for. Headers must be the ones that the entry implies
 and a block must have its checksum before an array of it is handed out; no member is ever decoded,
 unpickled or executed. `bpe.layout` says what a block is made of.
@@ -9,7 +10,8 @@ unpickled or executed. `bpe.layout` says what a block is made of.
 
 import hashlib
 import mmap
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +21,11 @@ import numpy.typing as npt
 from bpe.entries import ShardEntry
 from bpe.errors import ShardError
 from bpe.layout import DEFAULT_BLOCK_TOKENS, PARTS, BlockTable, block_members, checksum, member_names, starts
+from bpe.places import Place, StorePath
+from bpe.shard_cache import cached_path, forget_cached, is_cached, open_cached
 from bpe.shard_writing import Placement, ShardContents, make_shard_entry, write_shard, write_shard_to
 from bpe.tokenized import TokenizedDocument
-from bpe.ustar import END, RECORD, check_header, refuse, walk_members
+from bpe.ustar import END, RECORD, Member, check_header, padded, refuse, walk_members
 
 __all__ = [
     "DEFAULT_BLOCK_TOKENS",
@@ -37,6 +41,7 @@ __all__ = [
     "find_borders",
     "make_shard_entry",
     "open_shard",
+    "read_block",
     "scan_shard",
     "write_shard",
     "write_shard_to",
@@ -63,10 +68,13 @@ class DocumentBorders(NamedTuple):
 class Shard:
     """An open shard; close it, or leave that to the last array that lies on it."""
 
-    def __init__(self, path: str, data: mmap.mmap, blocks: BlockTable) -> None:
+    def __init__(
+        self, path: str, data: mmap.mmap, blocks: BlockTable, *, map_again: Callable[[], mmap.mmap] | None = None
+    ) -> None:
         self.path = path
         self.blocks = blocks
         self._data = data
+        self._map_again = map_again  # a copy can be made anew, once; what is damaged then, is so in the store
 
     def __len__(self) -> int:
         """Number of blocks."""
@@ -74,18 +82,14 @@ class Shard:
 
     def block(self, k: int) -> ShardBlock:
         """Block k, its headers and checksum verified; ShardError where they are not the manifest's."""
-        if not 0 <= k < len(self):
-            raise ValueError(f"{self.path} has blocks 0 to {len(self) - 1}, there is no block {k}")
-        members = block_members(self.blocks, k)
-        for member in members:
-            check_header(self.path, self._data, member)
-        arrays = _payloads(self._data, self.blocks, k)
-        found, expected = checksum(arrays), int(self.blocks.crc32c[k])
-        if found != expected:
-            raise refuse(
-                self.path, members[0].offset, f"block {k} has crc32c {found:08x}, the manifest says {expected:08x}"
-            )
-        return ShardBlock(*arrays)
+        _check_number(self.path, self.blocks, k)
+        try:
+            return _verify_block(self.path, self._data, self.blocks, k)
+        except ShardError:
+            if self._map_again is None:
+                raise
+            self._data, self._map_again = self._map_again(), None
+            return _verify_block(self.path, self._data, self.blocks, k)
 
     def close(self) -> None:
         """Lets go of the file; the memory stays mapped as long as an array of it lives."""
@@ -101,14 +105,26 @@ class Shard:
         self.close()
 
 
-def open_shard(path: Path, entry: ShardEntry) -> Shard:
+def open_shard(path: Place, entry: ShardEntry) -> Shard:
     """Opens a shard that has the size that the manifest says; blocks are checked as they are read."""
-    data = _map(path)
+    if isinstance(path, StorePath):
+        data, map_again = _map_cached(path, entry)
+    else:
+        data, map_again = _map(path), None
     if len(data) != entry.bytes:
         raise refuse(str(path), len(data), f"{len(data)} bytes, but the manifest says {entry.bytes}")
-    if data[len(data) - len(END) :] != END:
+    if data[len(data) - len(END) :] != END and map_again is None:
         raise refuse(str(path), len(data) - len(END), "the tar does not end with two zero records")
-    return Shard(str(path), data, entry.blocks)
+    return Shard(str(path), data, entry.blocks, map_again=map_again)
+
+
+def read_block(path: Place, entry: ShardEntry, k: int) -> ShardBlock:
+    """Block k of a shard, verified: for whoever needs few. Of a shard in a store that is not cached only it is read."""
+    _check_number(str(path), entry.blocks, k)
+    if isinstance(path, StorePath) and not is_cached(entry):
+        return _read_stored_block(path, entry, k)
+    with open_shard(path, entry) as shard:
+        return shard.block(k)
 
 
 def check_shard(path: Path, entry: ShardEntry) -> None:
@@ -176,12 +192,60 @@ def block_documents(block: ShardBlock) -> Iterator[TokenizedDocument]:
         yield document_at(block, position, borders=borders)
 
 
-def _payloads(data: mmap.mmap, table: BlockTable, k: int) -> list[Array]:
+def _check_number(path: str, blocks: BlockTable, k: int) -> None:
+    n = int(blocks.offset.size)
+    if not 0 <= k < n:
+        raise ValueError(f"{path} has blocks 0 to {n - 1}, there is no block {k}")
+
+
+def _verify_block(path: str, data: mmap.mmap | bytes, blocks: BlockTable, k: int) -> ShardBlock:
+    members = block_members(blocks, k)
+    for member in members:
+        check_header(path, data, member)
+    arrays = _payloads(data, blocks, k)
+    found, expected = checksum(arrays), int(blocks.crc32c[k])
+    if found != expected:
+        raise refuse(path, members[0].offset, f"block {k} has crc32c {found:08x}, the manifest says {expected:08x}")
+    return ShardBlock(*arrays)
+
+
+def _payloads(data: mmap.mmap | bytes, table: BlockTable, k: int) -> list[Array]:
     """The three payloads of block k as arrays on the file."""
     return [
         np.frombuffer(data, dtype, member.size // dtype.itemsize, member.offset + RECORD)
         for member, (_, dtype) in zip(block_members(table, k), PARTS, strict=True)
     ]
+
+
+def _read_stored_block(place: StorePath, entry: ShardEntry, k: int) -> ShardBlock:
+    """A block by its range of bytes, verified as it is in a file; a damaged answer is asked for again."""
+    from bpe.stores import read_range
+
+    start = int(entry.blocks.offset[k])
+    end = _end_of(block_members(entry.blocks, k)[-1])
+    here = entry.blocks._replace(offset=entry.blocks.offset - start)
+    try:
+        return _verify_block(f"{place} from byte {start}", read_range(str(place), start, end), here, k)
+    except ShardError:
+        return _verify_block(f"{place} from byte {start}", read_range(str(place), start, end), here, k)
+
+
+def _end_of(member: Member) -> int:
+    return member.offset + RECORD + padded(member.size)
+
+
+def _map_cached(place: StorePath, entry: ShardEntry) -> tuple[mmap.mmap, Callable[[], mmap.mmap]]:
+    """The copy of a shard in the cache, and what makes it anew where it is found to be damaged."""
+    with open_cached(place, entry) as stream:
+        data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)  # keeps the file open, and so held
+        status = os.fstat(stream.fileno())
+
+    def map_again() -> mmap.mmap:
+        forget_cached(cached_path(entry), status)
+        with open_cached(place, entry) as again:
+            return mmap.mmap(again.fileno(), 0, access=mmap.ACCESS_READ)
+
+    return data, map_again
 
 
 def _map(path: Path) -> mmap.mmap:

@@ -10,10 +10,10 @@ this is not true is a `ShardError`. The file loads in `transformers` as it is:
 
 import hashlib
 import json
-from pathlib import Path
 from typing import NamedTuple
 
 from bpe.errors import ShardError
+from bpe.places import Place, parse_place
 from bpe.strict_json import Node, parse_json
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3
@@ -61,10 +61,10 @@ def add_special_tokens(ordinary: list[str], *, n_filler: int) -> tuple[str, ...]
     return (*SPECIAL_TOKENS, *ordinary, *filler, MASK_TOKEN)
 
 
-def load_vocabulary(path: str | Path) -> Vocabulary:
+def load_vocabulary(path: str | Place) -> Vocabulary:
     """The vocabulary in a file; ShardError where it is not one of ours."""
     try:
-        data = Path(path).read_bytes()
+        data = parse_place(path).read_bytes()
     except FileNotFoundError as error:
         raise ShardError(path, "", f"no such vocabulary; {_REMEDY}") from error
     return parse_vocabulary(data, path=str(path))

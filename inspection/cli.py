@@ -4,6 +4,8 @@ inspect-shards summary OUT                        what is in it
 inspect-shards show OUT --document 5f3a           a document, its sentences, its tokens
 inspect-shards verify OUT                         whether every byte is what the manifest says
 inspect-shards trace OUT --update 50 --run RUN    from training samples back to the crawl
+
+OUT is a folder, or s3://BUCKET/FOLDER or gs://BUCKET/FOLDER.
 """
 
 import argparse
@@ -11,6 +13,7 @@ import io
 import os
 import sys
 
+from bpe.cache_settings import add_cache_flags, use_cache_flags
 from bpe.errors import ShardError
 from corpora.errors import CorpusError
 from inspection.errors import NotFoundError
@@ -26,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     if complaint:
         parser.error(complaint)
     try:
+        use_cache_flags(flags)
         return _run(flags)
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -120,6 +124,7 @@ def _add(
     parser = commands.add_parser(name, help=text, description=said, epilog=_EXITS, allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    add_cache_flags(parser)
     return parser
 
 

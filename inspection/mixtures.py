@@ -4,14 +4,13 @@ In: a folder with mixture.json. Out: its runs, and a table of what an epoch of i
 shards of its own, so whatever is said of documents is said of its runs, each by its own folder.
 """
 
-import os
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import NamedTuple
 
 from bpe.errors import ShardError
 from bpe.mixture import FILE_NAME, Mixture, MixtureSource, is_mixture, load_mixture, open_source, parse_weight
+from bpe.places import Place, parse_place, resolve_address
 from inspection.plain_text import format_table, heading, one_line
 from inspection.run_folder import RunFolder, open_run
 
@@ -29,7 +28,7 @@ class Part(NamedTuple):
 class MixtureFolder(NamedTuple):
     """Where a mixture lies, and what is in it."""
 
-    path: Path
+    path: Place
     mixture: Mixture
     parts: tuple[Part, ...]
 
@@ -101,7 +100,7 @@ def _epoch_tokens(parts: Sequence[Part]) -> int:
     return sum(part.epoch_tokens for part in parts)
 
 
-def _open_part(folder: Path, mixture: Mixture, number: int) -> Part:
+def _open_part(folder: Place, mixture: Mixture, number: int) -> Part:
     source = mixture.sources[number]
     manifest = open_source(folder, source)
     train, held_out = (
@@ -111,10 +110,10 @@ def _open_part(folder: Path, mixture: Mixture, number: int) -> Part:
     return Part(RunFolder(_run_folder(folder, source), manifest), source.weight, train, held_out, seen)
 
 
-def _run_folder(folder: Path, source: MixtureSource) -> Path:
-    return Path(os.path.normpath(folder / source.run))  # sources are relative, often beside the mixture: no "mixed/.."
+def _run_folder(folder: Place, source: MixtureSource) -> Place:
+    return resolve_address(source.run, folder)  # relative, often beside the mixture: no "mixed/.."
 
 
-def _folder_of(place: str) -> Path:
-    path = Path(place)
+def _folder_of(place: str) -> Place:
+    path = parse_place(place)
     return path.parent if path.name == FILE_NAME else path

@@ -2,9 +2,10 @@
 
 import importlib
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from bpe.places import Place, size_of
 from corpora.documents import RawPage, Rejection
 from inspection.errors import NotFoundError
 from inspection.lookup import Record
@@ -48,7 +49,7 @@ def origin_of(record: Record) -> Origin:
     return Origin(row.url, row.source, row.offset)
 
 
-def reread(record: Record, warc_root: Path) -> Reread:
+def reread(record: Record, warc_root: Place) -> Reread:
     """Reads the record again at its offset; NotFoundError where file or record are not there, or are others."""
     origin = origin_of(record)
     path = _locate(origin.source, warc_root)
@@ -62,12 +63,12 @@ def reread(record: Record, warc_root: Path) -> Reread:
     return Reread(str(path), item.url, item.status, item.mime, len(item.body), start, "")
 
 
-def _find_item(path: Path, origin: Origin, document_id: bytes) -> RawPage | Rejection | None:
+def _find_item(path: Place, origin: Origin, document_id: bytes) -> RawPage | Rejection | None:
     """What starts at the offset and has this id; then, since offsets in one large member are no places, anywhere."""
     read = _find_reader(path)
     ranges = [(origin.offset, origin.offset + 1)]
     if path.name.lower().endswith((".gz", ".bz2")):
-        ranges.append((0, path.stat().st_size))
+        ranges.append((0, size_of(path) or 0))
     with path.open("rb") as stream:
         for start, end in ranges:
             for item in read(stream, source=origin.source, start=start, end=end):
@@ -76,7 +77,7 @@ def _find_item(path: Path, origin: Origin, document_id: bytes) -> RawPage | Reje
     return None
 
 
-def _find_reader(path: Path) -> Callable[..., Iterator[object]]:
+def _find_reader(path: Place) -> Callable[..., Iterator[object]]:
     for endings, (module, function) in _READERS.items():
         if path.name.lower().endswith(endings):
             try:
@@ -90,7 +91,7 @@ def _find_reader(path: Path) -> Callable[..., Iterator[object]]:
     raise NotFoundError(f"{path}: not a file whose records can be read ({known} and alike)")
 
 
-def _locate(source: str, warc_root: Path) -> Path:
+def _locate(source: str, warc_root: Place) -> Place:
     """The input file under the root, by its relative name or its last part."""
     name = PurePosixPath(source)
     if name.is_absolute() or ".." in name.parts or "://" in source:

@@ -6,7 +6,6 @@ the row groups that have a match.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from bpe.errors import ShardError
 from bpe.manifest import FileEntry
+from bpe.places import Place, StorePath
 from corpora.documents import Document, Rejection
 
 ID_BYTES = 16
@@ -92,7 +92,7 @@ def id_matrix(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
 
 
 def find_rows(
-    folder: Path, entries: Iterable[FileEntry], kind: type[RowT], *, column: str, match: Match
+    folder: Place, entries: Iterable[FileEntry], kind: type[RowT], *, column: str, match: Match
 ) -> Iterator[tuple[FileEntry, RowT]]:
     """Rows of the files whose `column` matches, each with its file, in the order of the files."""
     for entry in entries:
@@ -105,7 +105,7 @@ def find_rows(
 
 
 def iterate_rows(
-    folder: Path, entries: Iterable[FileEntry], kind: type[RowT], *, rows_per_batch: int = 256
+    folder: Place, entries: Iterable[FileEntry], kind: type[RowT], *, rows_per_batch: int = 256
 ) -> Iterator[tuple[FileEntry, RowT]]:
     """All rows of the files, each with its file, in their order."""
     for entry in entries:
@@ -115,13 +115,15 @@ def iterate_rows(
 
 
 @contextmanager
-def open_table(folder: Path, entry: FileEntry, columns: Sequence[str]) -> Iterator[Any]:
+def open_table(folder: Place, entry: FileEntry, columns: Sequence[str]) -> Iterator[Any]:
     """A `ParquetFile` of the run that has these columns; what pyarrow finds wrong becomes a ShardError naming it."""
     path = folder / entry.name
     if not path.is_file():
         raise ShardError(path, "", "missing, but listed in the manifest; fetch it again, or rebuild the run")
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
+        # A stream of a store: only what is asked for of a table is fetched.
+        source = path.open("rb") if isinstance(path, StorePath) else path
+        with pq.ParquetFile(source, page_checksum_verification=True) as parquet:
             missing = [name for name in columns if name not in parquet.schema_arrow.names]
             if missing:
                 raise ShardError(path, "", f"no column {missing[0]}; rebuild the run")

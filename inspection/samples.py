@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bpe.errors import ShardError
+from bpe.places import Place, is_same_place
 from inspection.errors import NotFoundError
 from inspection.lookup import find_record_at
 from inspection.mixtures import list_runs
@@ -30,7 +31,7 @@ class TrainingRun(NamedTuple):
 class TracedPiece(NamedTuple):
     """A run of tokens of one document in a sample."""
 
-    folder: Path  # of the corpus
+    folder: Place  # of the corpus
     first_token: int  # of the document
     n_tokens: int
     trace: Trace
@@ -60,7 +61,7 @@ def open_training_run(place: str, *, corpus: str) -> TrainingRun:
         raise NotFoundError(str(error)) from error
     read = tuple(dict.fromkeys(folders_read(folder, description)))
     asked = list_runs(corpus)
-    if not any(_is_same(one, other) for one in read for other in asked):
+    if not any(is_same_place(one / MANIFEST, other / MANIFEST) for one in read for other in asked):
         listed = ", ".join(map(str, read))
         raise NotFoundError(f"{folder}: this training run did not read {corpus}; it read {listed}")
     return TrainingRun(folder, order, description)
@@ -78,7 +79,7 @@ def find_samples(training: TrainingRun, update: int) -> list[SampleId]:
         raise NotFoundError(f"{training.folder}: update {update} is not drawn yet: {error}") from error
 
 
-def trace_sample(training: TrainingRun, sample: SampleId, *, warc_root: Path | None) -> TracedSample:
+def trace_sample(training: TrainingRun, sample: SampleId, *, warc_root: Place | None) -> TracedSample:
     """A sample's documents, each traced back to the crawl; NotFoundError where there is no such sample."""
     try:
         pieces = sample_documents(training.order, sample)
@@ -113,15 +114,7 @@ def sample_name(sample: SampleId) -> str:
     return "/".join(map(str, sample))
 
 
-def _is_same(one: Path, other: Path) -> bool:
-    """Whether two folders hold one and the same manifest."""
-    try:
-        return (one / MANIFEST).samefile(other / MANIFEST)
-    except FileNotFoundError:
-        return False  # a window that was merged into another since
-
-
-def _trace_piece(training: TrainingRun, epoch: int, piece: DocumentPiece, warc_root: Path | None) -> TracedPiece:
+def _trace_piece(training: TrainingRun, epoch: int, piece: DocumentPiece, warc_root: Place | None) -> TracedPiece:
     run = open_run(str(training.order.source_of(epoch).runs[piece.run].folder))
     try:
         record = find_record_at(run, piece.shard, piece.block, piece.position)

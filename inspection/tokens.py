@@ -6,7 +6,7 @@ import numpy as np
 
 from bpe.encoding import Encoder
 from bpe.errors import ShardError
-from bpe.shards import document_at, open_shard
+from bpe.shards import document_at, read_block
 from bpe.vocabulary import load_vocabulary
 from inspection.lookup import Placed
 from inspection.run_folder import RunFolder
@@ -35,8 +35,8 @@ def open_decoder(run: RunFolder) -> Encoder:
 def read_sentences(run: RunFolder, placed: Placed, decoder: Encoder, *, most: int | None = None) -> list[Sentence]:
     """The sentences of a document, or its first `most`."""
     row = placed.lineage
-    with open_shard(run.path / placed.shard.name, placed.shard) as shard:
-        tokens = document_at(shard.block(row.block), row.position, document_id=row.document_id)
-        ends = np.cumsum(tokens.sentence_lengths, dtype=np.int64)[:most]
-        ids = [piece.tolist() for piece in np.split(tokens.ids, ends)[: ends.size]]
+    block = read_block(run.path / placed.shard.name, placed.shard, row.block)
+    tokens = document_at(block, row.position, document_id=row.document_id)
+    ends = np.cumsum(tokens.sentence_lengths, dtype=np.int64)[:most]
+    ids = [piece.tolist() for piece in np.split(tokens.ids, ends)[: ends.size]]
     return [Sentence(decoder.decode(np.array(piece, np.uint16)), piece) for piece in ids]

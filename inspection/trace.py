@@ -4,9 +4,9 @@ In: a run, and a document's id, URL or place, or a sample of a training run. Out
 two. What was not kept is traced as well: to the stage that lost it, and why.
 """
 
-from pathlib import Path
 from typing import NamedTuple
 
+from bpe.places import Place, parse_place
 from corpora.reasons import REASONS
 from inspection.lookup import Record
 from inspection.origin import Origin, Reread, origin_of, reread
@@ -23,7 +23,7 @@ class Trace(NamedTuple):
     reread: Reread | None  # None where the crawl file was not asked for
 
 
-def trace_record(record: Record, *, warc_root: Path | None) -> Trace:
+def trace_record(record: Record, *, warc_root: Place | None) -> Trace:
     """A record's way back; with `warc_root`, read again from the crawl file there."""
     return Trace(record, origin_of(record), reread(record, warc_root) if warc_root is not None else None)
 
@@ -81,10 +81,11 @@ def _outcome(record: Record) -> str:
     return "broken" if record.rejection.broken else "rejected"
 
 
-def open_warc_root(place: str | None) -> Path | None:
+def open_warc_root(place: str | None) -> Place | None:
     """The folder of the crawl files; ValueError where it is none."""
     if place is None:
         return None
-    if not Path(place).is_dir():
+    folder = parse_place(place)
+    if not folder.is_dir():
         raise ValueError(f"--warc-root {place}: no such folder")
-    return Path(place)
+    return folder

@@ -7,12 +7,15 @@ unpickled, fetched or executed, and a name that leaves the folder is refused by 
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from bpe.errors import ShardError
 from bpe.manifest import ShardEntry, list_files, verify_files
+from bpe.places import Place, StorePath
+from bpe.shard_cache import fresh_copy
 from bpe.shards import Shard, check_shard, open_shard
 from bpe.vocabulary import load_vocabulary
 from inspection.run_folder import RunFolder
@@ -87,6 +90,24 @@ def _check_contents(run: RunFolder, broken: set[str], advance: Advance) -> Itera
 def _check_shard(run: RunFolder, shard: ShardEntry, broken: set[str], *, quick: bool) -> Iterator[ShardError]:
     """What is wrong with a shard and between it and its lineage."""
     path = run.path / shard.name
+    if quick and isinstance(path, StorePath):
+        return  # the end of a tar is not worth fetching it
+    try:
+        with _local_copy(path, shard) as local:
+            for error in _check_file(run, shard, broken, local, quick=quick):
+                yield ShardError(path, error.place, error.found) if error.path == str(local) else error
+    except ShardError as error:
+        yield error
+
+
+def _local_copy(path: Place, shard: ShardEntry) -> AbstractContextManager[Path]:
+    """The shard as it is now: what a cache holds of it says nothing about the store."""
+    return nullcontext(path) if isinstance(path, Path) else fresh_copy(path, shard)
+
+
+def _check_file(
+    run: RunFolder, shard: ShardEntry, broken: set[str], path: Path, *, quick: bool
+) -> Iterator[ShardError]:
     try:
         with open_shard(path, shard) as opened:
             if quick:
@@ -142,7 +163,7 @@ def _check_vocabulary(run: RunFolder, broken: set[str]) -> Iterator[ShardError]:
             yield ShardError(path, "", f"{what} {found}, but the manifest says {said}; rebuild the run")
 
 
-def _sha256(path: Path, advance: Advance) -> str:
+def _sha256(path: Place, advance: Advance) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(CHUNK_BYTES):
@@ -152,6 +173,6 @@ def _sha256(path: Path, advance: Advance) -> str:
 
 
 def _as_fault(run: RunFolder, error: ShardError) -> Fault:
-    path = Path(error.path)
-    name = path.relative_to(run.path).as_posix() if path.is_relative_to(run.path) else error.path
+    folder = f"{run.path}/"
+    name = error.path.removeprefix(folder) if error.path.startswith(folder) else error.path
     return Fault(name, error.place, error.found)

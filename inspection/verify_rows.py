@@ -7,7 +7,6 @@ and only what then looks equal is compared in full.
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 
 from bpe.errors import ShardError
 from bpe.manifest import FileEntry, ShardEntry
+from bpe.places import Place
 from bpe.shards import ShardBlock, find_borders
 from corpora.documents import DOCUMENT_SCHEMA, REJECTION_SCHEMA
 from inspection.rows import Lineage, id_matrix, open_table
@@ -113,7 +113,7 @@ def check_ids(run: RunFolder, broken: set[str]) -> Iterator[ShardError]:
             yield from _check_equal(run.path, documents, lineages, share, n_passes)
 
 
-def _check_table(folder: Path, entry: FileEntry, columns: tuple[str, ...]) -> ShardError | None:
+def _check_table(folder: Place, entry: FileEntry, columns: tuple[str, ...]) -> ShardError | None:
     try:
         with open_table(folder, entry, columns) as parquet:
             n_rows = parquet.metadata.num_rows
@@ -156,7 +156,7 @@ def _check_text(run: RunFolder) -> Iterator[ShardError]:
         yield ShardError(run.path / "manifest.json", "counts.text_bytes", found)
 
 
-def _check_unique(folder: Path, entries: list[FileEntry], share: int, n_shares: int) -> Iterator[ShardError]:
+def _check_unique(folder: Place, entries: list[FileEntry], share: int, n_shares: int) -> Iterator[ShardError]:
     """Ids that occur more than once in these files, with the place of the second time."""
     heads = _sorted_heads(folder, entries, share, n_shares)
     suspects = np.unique(heads[1:][heads[1:] == heads[:-1]])
@@ -176,7 +176,7 @@ def _check_unique(folder: Path, entries: list[FileEntry], share: int, n_shares: 
 
 
 def _check_equal(
-    folder: Path, documents: list[FileEntry], lineages: list[FileEntry], share: int, n_shares: int
+    folder: Place, documents: list[FileEntry], lineages: list[FileEntry], share: int, n_shares: int
 ) -> Iterator[ShardError]:
     """Documents that are in no shard, and documents of shards that are in no file of documents."""
     kept, placed = (_sorted_heads(folder, entries, share, n_shares) for entries in (documents, lineages))
@@ -192,7 +192,7 @@ def _check_equal(
             yield ShardError(folder, "", f"{extra.size - MAX_EXAMPLES} more documents: each {where}")
 
 
-def _sorted_heads(folder: Path, entries: Iterable[FileEntry], share: int, n_shares: int) -> npt.NDArray[np.uint64]:
+def _sorted_heads(folder: Place, entries: Iterable[FileEntry], share: int, n_shares: int) -> npt.NDArray[np.uint64]:
     """First eight bytes of the ids of one share of the files' rows, sorted."""
     shares = [np.empty(0, np.uint64)]
     for _, heads, _ in _ids_of(folder, entries):
@@ -201,7 +201,7 @@ def _sorted_heads(folder: Path, entries: Iterable[FileEntry], share: int, n_shar
 
 
 def _rows_of(
-    folder: Path, entries: Iterable[FileEntry], heads: npt.NDArray[np.uint64]
+    folder: Place, entries: Iterable[FileEntry], heads: npt.NDArray[np.uint64]
 ) -> Iterator[tuple[FileEntry, int, bytes]]:
     """(file, row, id) of the rows whose id begins so."""
     for entry, found, ids in _ids_of(folder, entries):
@@ -210,7 +210,7 @@ def _rows_of(
 
 
 def _ids_of(
-    folder: Path, entries: Iterable[FileEntry]
+    folder: Place, entries: Iterable[FileEntry]
 ) -> Iterator[tuple[FileEntry, npt.NDArray[np.uint64], npt.NDArray[np.uint8]]]:
     """(file, first eight bytes of its ids, its ids) of each file."""
     for entry in entries:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bpe.manifest import FileEntry
+from bpe.places import Place
 from corpora.documents import make_document_id
 from corpora.urls import canonical_url, redact_credentials
 from inspection.rows import open_table
@@ -197,6 +198,7 @@ def find_work_files(run: RunFolder, survey: Survey, targets: Sequence[Target]) -
             return _table_concerns(path, ids, matcher)
         return path.stat().st_size <= LARGEST_LOG_BYTES and _names_one(path.read_bytes(), survey.urls)
 
+    assert isinstance(run.path, Path)  # the command refuses addresses
     return _find_files(run.path / "work", run.path, concerns)
 
 
@@ -227,7 +229,7 @@ def _names_one(data: bytes, urls: Iterable[str]) -> bool:
     return any(url.encode("utf-8", "surrogatepass") in data for url in urls)
 
 
-def read_tables(folder: Path, entry: FileEntry, columns: Sequence[str]) -> Iterator[pa.Table]:
+def read_tables(folder: Place, entry: FileEntry, columns: Sequence[str]) -> Iterator[pa.Table]:
     """The row groups of a table of the run, these columns of them (none is all); ShardError where it is damaged."""
     with open_table(folder, entry, columns) as parquet:
         for group in range(parquet.num_row_groups):

@@ -24,6 +24,7 @@ from bpe.entries import FileEntry, Manifest, Removal, ShardEntry
 from bpe.errors import ShardError
 from bpe.manifest import FILE_NAME, dump_manifest
 from bpe.manifest_parsing import FORGOTTEN
+from bpe.places import Place
 from bpe.removal import rewrite_shard_to
 from bpe.shards import ShardContents, make_shard_entry, open_shard
 from corpora.documents import DOCUMENT_SCHEMA, REJECTION_SCHEMA
@@ -64,6 +65,7 @@ class _Parts(NamedTuple):
 
 def forget(run: RunFolder, survey: Survey, targets: Sequence[Target], *, reason: str = "", date: str = "") -> Changes:
     """Carries a request out and commits it; raises ShardError where the run is damaged, and then changes nothing."""
+    assert isinstance(run.path, Path)  # the command refuses addresses
     staging = start_staging(run.path, _FOLDERS)
     changes = stage_removal(run, survey, targets, staging, reason=reason, date=date)
     _refuse_links(run.path, [*(entry.name for entry in changes.replaced), *changes.removed])
@@ -279,13 +281,13 @@ def _refuse_links(folder: Path, names: Sequence[str]) -> None:
             )
 
 
-def _holds(folder: Path, entry: FileEntry, ids: pa.Array) -> bool:
+def _holds(folder: Place, entry: FileEntry, ids: pa.Array) -> bool:
     """Whether a table has a row of one of these documents."""
     return bool(len(ids)) and any(
         pc.any(pc.is_in(table["document_id"], ids)).as_py() for table in read_tables(folder, entry, ("document_id",))
     )
 
 
-def _read_whole(folder: Path, entry: FileEntry, schema: pa.Schema) -> pa.Table:
+def _read_whole(folder: Place, entry: FileEntry, schema: pa.Schema) -> pa.Table:
     tables = list(read_tables(folder, entry, schema.names))
     return pa.concat_tables([schema.empty_table(), *(table.cast(schema) for table in tables)])

@@ -30,7 +30,7 @@ MAY_IMPORT = {
 # Which extras a package may take third-party modules from; [project.dependencies] is open to all.
 EXTRAS = {
     "corpora": {"pipelines", "paper"},
-    "bpe": set(),
+    "bpe": {"aws", "gs"},  # drivers of object stores, imported by the first look into one
     "trainer": {"trainer"},
     "inspection": set(),
     "pipelines": {"pipelines", "flink", "gcp", "aws"},

@@ -13,7 +13,6 @@ The rule: the folder is there whole or not at all, and its tokenizer is the one 
 
 import argparse
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from bpe.errors import ShardError
 from bpe.manifest import load_manifest
+from bpe.places import Place, parse_place, resolve_address
 from bpe.vocabulary import BOS, EOS, MASK_TOKEN, PAD, SPECIAL_TOKENS, UNK, Vocabulary, dump_vocabulary, load_vocabulary
 from trainer.checkpoints import (
     STATE,
@@ -57,7 +57,7 @@ class Trained(NamedTuple):
 
     checkpoint: Checkpoint
     settings: Settings
-    folders: tuple[Path, ...]  # of shards
+    folders: tuple[Place, ...]  # of shards
     vocabulary: str  # fingerprint
     vocabulary_size: int
 
@@ -155,7 +155,7 @@ def _describe(checkpoint: Checkpoint) -> Trained:
         return Trained(
             checkpoint,
             make_settings(plain["settings"], where=str(path)),
-            tuple(Path(os.path.normpath(run / entry["folder"])) for entry in plain["shards"]),
+            tuple(resolve_address(entry["folder"], run) for entry in plain["shards"]),
             plain["vocabulary"]["fingerprint"],
             plain["vocabulary"]["size"],
         )
@@ -168,7 +168,7 @@ def find_vocabulary(trained: Trained, given: str | None) -> Vocabulary:
 
     RunError, with both fingerprints, where it is not the one of the run; ValueError where there is none.
     """
-    files = [Path(given)] if given is not None else list(_vocabulary_files(trained.folders))
+    files: list[Place] = [parse_place(given)] if given is not None else list(_vocabulary_files(trained.folders))
     wrong = []
     for file in files:
         found = load_vocabulary(file)
@@ -181,7 +181,7 @@ def find_vocabulary(trained: Trained, given: str | None) -> Vocabulary:
     raise ValueError(f"no vocabulary in the run's shards ({folders}); name a copy by --vocabulary")
 
 
-def _vocabulary_files(folders: tuple[Path, ...]) -> Iterator[Path]:
+def _vocabulary_files(folders: tuple[Place, ...]) -> Iterator[Place]:
     """Copies of the vocabulary in those folders of shards that still are where they were."""
     for folder in folders:
         try:

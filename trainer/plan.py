@@ -132,6 +132,8 @@ class Order:
     def _pack(self, epoch: int, window: int) -> Window:
         source = self.source_of(epoch)
         numbers = self.window_blocks(epoch, window)
+        upcoming = self.window_blocks(epoch, window + 1) if window + 1 < self.n_windows(epoch) else []
+        source.expect([*numbers, *upcoming])
         blocks = [source.read(number) for number in numbers]
         counts = [block.sentences_per_document.size for block in blocks]
         runs = [source.place(number).run for number in numbers]

@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from bpe.cache_settings import add_cache_flags, use_cache_flags
 from bpe.errors import ShardError
+from bpe.places import is_address
 from trainer.checkpoints import Progress
 from trainer.command_line import OneLineParser, add_setting_flags, parse_flags, settings_of_flags
 from trainer.compilation import compile_layers, compile_losses
@@ -73,6 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = parse_flags(make_parser(), argv)
     try:
         try:
+            use_cache_flags(flags)
+            if is_address(flags.output):
+                raise ValueError(f"--output {flags.output}: checkpoints are written to a disk that all ranks share")
             training = prepare(settings_of_flags(flags), flags)
         except ValueError as error:
             if flags.debug:
@@ -105,7 +110,7 @@ def make_parser() -> OneLineParser:
         required=True,
         nargs="+",
         metavar="OUT",
-        help="folders of finished runs of shards, of mixtures, or of growing corpora",
+        help="folders of finished runs of shards, of mixtures, or of growing corpora; also s3://… and gs://…",
     )
     parser.add_argument(
         "--follow-data",
@@ -117,6 +122,7 @@ def make_parser() -> OneLineParser:
     parser.add_argument("--output", required=True, metavar="RUN", help="folder for checkpoints and log")
     parser.add_argument("--resume", choices=("auto", "never"), default="auto", help="go on with RUN (default: auto)")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    add_cache_flags(parser)
     add_setting_flags(parser)
     return parser
 

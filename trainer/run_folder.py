@@ -3,8 +3,8 @@
 In: settings and the runs of shards that are read. Out: the same, for whoever resumes or inspects the run. The rule:
 settings.json holds all that the order of training depends on, and a folder serves one run only.
 
-    RUN/settings.json   settings, shards (folder relative to RUN, hash of the manifest, weight unless it is 1),
-                        vocabulary
+    RUN/settings.json   settings, shards (folder relative to RUN or in a store, hash of the manifest, weight
+                        unless it is 1), vocabulary
     RUN/log.jsonl       {"update": 50, "loss": ..., "place": [epoch, window, offset], "batch": ...}; pair formats add
                         "next_sentence_loss", several runs of shards "tokens_by_corpus"; where the held-out split was
                         measured after it {..., "held_out_loss": ..., "held_out_perplexity": ...,
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bpe.manifest import Manifest, load_manifest
+from bpe.places import Place, relative_address, resolve_address
 from trainer.plan import SampleId
 from trainer.settings import Settings, make_settings, training_fields
 from trainer.sources import Run, vocabulary_of
@@ -40,7 +41,7 @@ class RunDescription(NamedTuple):
     """What settings.json holds."""
 
     settings: Settings
-    folders: tuple[Path, ...]  # of shards
+    folders: tuple[Place, ...]  # of shards
     manifests: tuple[str, ...]  # sha256 of each manifest's file
     vocabulary: str  # fingerprint
     vocabulary_size: int
@@ -64,7 +65,7 @@ def plain_description(folder: Path, description: RunDescription) -> dict[str, ob
     """A description as settings.json and the checkpoints hold it."""
     shards = [
         # Relative to the run, so that both may be moved together.
-        {"folder": os.path.relpath(path.resolve(), folder.resolve()), "manifest_sha256": manifest}
+        {"folder": relative_address(path, folder), "manifest_sha256": manifest}
         | ({} if weight == 1 else {"weight": str(weight)})
         for path, manifest, weight in zip(description.folders, description.manifests, description.weights, strict=True)
     ]
@@ -99,7 +100,7 @@ def read_description(folder: Path) -> RunDescription | None:
             )
         return RunDescription(
             make_settings(plain["settings"], where=str(path)),
-            tuple(Path(os.path.normpath(folder / entry["folder"])) for entry in plain["shards"]),
+            tuple(resolve_address(entry["folder"], folder) for entry in plain["shards"]),
             tuple(entry["manifest_sha256"] for entry in plain["shards"]),
             plain["vocabulary"]["fingerprint"],
             plain["vocabulary"]["size"],
@@ -139,7 +140,7 @@ def was_before_removal(manifest: Manifest, fingerprint: str) -> bool:
     return any(removal.previous_manifest == fingerprint for removal in manifest.removals)
 
 
-def why_not_the_same(shards: Path) -> str:
+def why_not_the_same(shards: Place) -> str:
     """Why a run that read these shards cannot go on; continues a sentence on the run."""
     return (
         f"read {shards} before documents were forgotten there: the shards are others now, and with them the order of"

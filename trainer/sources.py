@@ -20,9 +20,11 @@ from bpe.growing import is_growing
 from bpe.manifest import FILE_NAME, Manifest, ShardEntry, VocabularyEntry, parse_manifest, verify_files
 from bpe.mixture import FILE_NAME as MIXTURE
 from bpe.mixture import is_mixture, load_mixture, open_source, parse_weight
+from bpe.places import Place, parse_place
 from bpe.shards import Shard, ShardBlock, check_shard, open_shard
 from bpe.vocabulary import BYTE_LETTERS, SPECIAL_TOKENS, load_vocabulary
 from trainer.mixing import Part
+from trainer.stored import StoredShards
 
 _OPEN_SHARDS = 64  # a run may have tens of thousands; only those of the current window are needed
 
@@ -33,7 +35,7 @@ _SMALL_BYTES = 64 << 20  # a fraction of a second to hash
 class Run(NamedTuple):
     """A finished run of shards."""
 
-    folder: Path
+    folder: Place
     manifest: Manifest
     fingerprint: str  # sha256 of the manifest's file
     weight: Fraction = Fraction(1)  # times that its train blocks are seen in an epoch
@@ -49,7 +51,7 @@ class BlockPlace(NamedTuple):
 
 
 def open_runs(
-    folders: Sequence[str | Path], generations: Sequence[int | None] = (), *, known: Iterable[Run] = ()
+    folders: Sequence[str | Place], generations: Sequence[int | None] = (), *, known: Iterable[Run] = ()
 ) -> tuple[Run, ...]:
     """The runs in these folders and mixtures, all encoded with one vocabulary; ShardError names what does not fit.
 
@@ -61,7 +63,7 @@ def open_runs(
     runs = tuple(
         run
         for folder, generation in zip(folders, asked, strict=True)
-        for run in _open_folder(Path(folder), generation, windows)
+        for run in _open_folder(parse_place(folder), generation, windows)
     )
     first = vocabulary_of(runs[:1])
     for run in runs[1:]:
@@ -119,18 +121,19 @@ def find_word_starts(runs: tuple[Run, ...]) -> npt.NDArray[np.bool_]:
 def check_shards(runs: tuple[Run, ...]) -> None:
     """ShardError where the shards on disk are not those of the manifests: missing, of another size, or not listed.
 
-    Small runs are read whole and compared by sha256. Large ones are verified block by block as they are read;
-    `inspect-shards verify` reads all of them.
+    Small runs on a disk are read whole and compared by sha256. Others are verified block by block as they are read,
+    and as they are fetched; `inspect-shards verify` reads all of them.
     """
     for run in runs:
         folder = run.folder / "shards"
         for fault in verify_files(run.manifest, run.folder, full=False):
-            if Path(fault.path).is_relative_to(folder):
+            if fault.path.startswith(f"{folder}/"):
                 raise fault
     if sum(shard.bytes for run in runs for shard in run.manifest.shards) <= _SMALL_BYTES:
         for run in runs:
-            for shard in run.manifest.shards:
-                check_shard(run.folder / shard.name, shard)
+            if isinstance(run.folder, Path):
+                for shard in run.manifest.shards:
+                    check_shard(run.folder / shard.name, shard)
 
 
 class Source:
@@ -153,6 +156,7 @@ class Source:
         for (number, _), n in zip(self._shards, counts, strict=True):
             n_blocks[self.corpus_of_run[number]] += n
         self.parts = _make_parts(self.corpora, n_blocks)
+        self._stored = StoredShards([(runs[number].folder / shard.name, shard) for number, shard in self._shards])
         self._open: OrderedDict[int, Shard] = OrderedDict()
 
     def __len__(self) -> int:
@@ -167,12 +171,22 @@ class Source:
 
     def read(self, number: int) -> ShardBlock:
         """Block `number`, verified; ShardError names the shard that cannot be trusted."""
-        shard = int(np.searchsorted(self._ends, number, side="right"))
-        return self._shard(shard).block(self.place(number).block)
+        shard, block = self._find(number)
+        return self._stored.read(shard, block) or self._shard(shard).block(block)
+
+    def expect(self, numbers: Iterable[int]) -> None:
+        """Fetches what these blocks need, in threads, where it lies in an object store: they are read soon."""
+        if self._stored:
+            self._stored.expect(map(self._find, numbers))
+
+    def _find(self, number: int) -> tuple[int, int]:
+        """The ordinal of the shard that a block is of, and the block's number in it."""
+        return int(np.searchsorted(self._ends, number, side="right")), self.place(number).block
 
     def _shard(self, number: int) -> Shard:
         if number not in self._open:
             run, entry = self._shards[number]
+            self._stored.wait_for(number)
             self._open[number] = open_shard(self.runs[run].folder / entry.name, entry)
             if len(self._open) > _OPEN_SHARDS:
                 self._open.popitem(last=False)[1].close()
@@ -198,7 +212,7 @@ def _make_parts(corpora: Sequence[tuple[Run, ...]], counts: Sequence[int]) -> tu
     return tuple(parts)
 
 
-def _open_folder(folder: Path, generation: int | None, windows: Mapping[tuple[Path, str], Run]) -> Iterator[Run]:
+def _open_folder(folder: Place, generation: int | None, windows: Mapping[tuple[Place, str], Run]) -> Iterator[Run]:
     """The run in a folder, or those of the mixture in it."""
     if not is_mixture(folder):
         yield _open_run(folder)
@@ -214,7 +228,7 @@ def _open_folder(folder: Path, generation: int | None, windows: Mapping[tuple[Pa
         yield Run(path, manifest, source.manifest_sha256, parse_weight(source.weight), growing)
 
 
-def _open_run(folder: Path) -> Run:
+def _open_run(folder: Place) -> Run:
     file = folder / FILE_NAME if folder.is_dir() else folder
     try:
         data = file.read_bytes()

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bpe.errors import ShardError
 from bpe.manifest import load_manifest
+from bpe.places import Place
 from bpe.vocabulary import Vocabulary, load_vocabulary
 from trainer import finetuned_folder
 from trainer.checkpoints import STATE as CHECKPOINT_STATE
@@ -36,7 +37,7 @@ class Start(NamedTuple):
     encoder: Mapping[str, Tensor]  # by their names in trainer.model.Encoder
     head: Mapping[str, Tensor]  # of a finetuned model; empty for a pretrained one
     vocabulary: str  # fingerprint; "" where it is not known
-    vocabulary_files: tuple[Path, ...]  # where it may be
+    vocabulary_files: tuple[Place, ...]  # where it may be
     fingerprint: str  # sha256 of all weights
 
 
@@ -117,7 +118,7 @@ def _of_hugging_face(path: Path) -> Start:
 
 
 def _make_start(
-    path: Path, shape: Shape, weights: Mapping[str, Tensor], vocabulary: str, files: tuple[Path, ...]
+    path: Path, shape: Shape, weights: Mapping[str, Tensor], vocabulary: str, files: tuple[Place, ...]
 ) -> Start:
     digest = hashlib.sha256()
     for name in sorted(weights):
@@ -138,7 +139,7 @@ def _below(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
 
 
-def _vocabulary_files(description: RunDescription) -> Iterable[Path]:
+def _vocabulary_files(description: RunDescription) -> Iterable[Place]:
     """Each folder of shards has the vocabulary that they were encoded with, under the name that its manifest says."""
     for folder in description.folders:
         try:
