@@ -180,14 +180,14 @@ def size_of(place: Place) -> int | None:
 def sizes_below(root: Place, folders: tuple[str, ...]) -> dict[str, int | None]:
     """Bytes of all files in these folders of a root and below them, by their names relative to it.
 
-    A link that leads nowhere has None.
+    What is no file, and a link that leads nowhere, has None.
     """
     if isinstance(root, StorePath):
         from bpe.stores import list_sizes
 
         return {f"{folder}/{name}": n for folder in folders for name, n in list_sizes(f"{root}/{folder}").items()}
     return {
-        path.relative_to(root).as_posix(): path.stat().st_size if path.exists() else None
+        path.relative_to(root).as_posix(): path.stat().st_size if path.is_file() else None
         for folder in folders
         for path in (root / folder).rglob("*")
         if not path.is_dir()

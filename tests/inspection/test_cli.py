@@ -131,8 +131,8 @@ def test_a_run_is_found_by_its_folder_or_by_its_manifest(inspect_shards, little_
     assert by_folder == by_file
 
 
-def test_a_url_is_refused_since_runs_are_local(inspect_shards):
-    outcome = inspect_shards("verify", "s3://bucket/out")
+def test_an_address_that_no_driver_knows_is_a_wrong_command(inspect_shards):
+    outcome = inspect_shards("verify", "nosuch://bucket/out")
     assert (outcome.status, outcome.err.count("\n")) == (2, 1)
 
 
