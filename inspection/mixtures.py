@@ -53,7 +53,7 @@ def refuse_mixture(place: str) -> None:
         raise ShardError(folder, "", f"a mixture holds no documents of its own; name one of its runs: {runs}")
 
 
-def list_runs(place: str) -> list[Path]:
+def list_runs(place: str) -> list[Place]:
     """The folders of the runs of a mixture, or of the one run that is here."""
     folder = _folder_of(place)
     if not names_mixture(place):

@@ -136,20 +136,27 @@ def _carry_out(folder: Path, windows: Windows, surveys: Sequence[Survey], plan: 
             changed = _forget_in(run, survey, plan)
             changes += [changed] if number < windows.n_listed else []
     for run in windows.runs:
-        if staging_folder(run.path).exists():  # of one that was killed when all was done
-            clear_staging(run.path)
+        path = _local(run)
+        if staging_folder(path).exists():  # of one that was killed when all was done
+            clear_staging(path)
     refresh(str(folder))
     remove(str(folder / _PLAN))
     return changes
 
 
 def _forget_in(run: RunFolder, survey: Survey, plan: Plan) -> Changes:
-    with hold_output(str(run.path)):
+    path = _local(run)
+    with hold_output(str(path)):
         try:
             return forget(run, survey, plan.targets, reason=plan.reason, date=plan.date)
         finally:
-            if not is_interrupted(run.path):
-                clear_staging(run.path)
+            if not is_interrupted(path):
+                clear_staging(path)
+
+
+def _local(run: RunFolder) -> Path:
+    assert isinstance(run.path, Path)  # the command refuses addresses
+    return run.path
 
 
 def _unfinished_merges(folder: Path) -> Iterator[str]:

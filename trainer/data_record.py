@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from bpe.places import Place, relative_address, resolve_address
 from trainer.run_folder import RunError, replace_file
 
 DATA = "data.jsonl"
@@ -26,7 +27,7 @@ _REMEDY = "restore the file, or start again with another --output"
 class FolderRecord(NamedTuple):
     """One folder of --data, as an epoch reads it."""
 
-    folder: Path
+    folder: Place
     generation: int | None  # from 1; None where it does not grow
     manifest_sha256: str
 
@@ -80,7 +81,7 @@ def append_record(run: Path, record: EpochRecord) -> None:
 
 def _dump_record(record: EpochRecord, run: Path) -> bytes:
     # Relative to the run, so that both may be moved together.
-    data = [{**one._asdict(), "folder": os.path.relpath(one.folder.resolve(), run.resolve())} for one in record.data]
+    data = [{**one._asdict(), "folder": relative_address(one.folder, run)} for one in record.data]
     return (json.dumps({"epoch": record.epoch, "data": data}) + "\n").encode()
 
 
@@ -101,7 +102,7 @@ def _parse_folder(plain: Mapping[str, object], run: Path) -> FolderRecord:
         raise ValueError("folder and manifest_sha256 are texts")
     if generation is not None and (type(generation) is not int or generation < 1):
         raise ValueError(f"generation {generation!r}")
-    return FolderRecord(Path(os.path.normpath(run / folder)), generation, digest)
+    return FolderRecord(resolve_address(folder, run), generation, digest)
 
 
 def _grows(record: FolderRecord) -> bool:

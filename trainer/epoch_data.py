@@ -8,13 +8,13 @@ order.
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from bpe.errors import ShardError
 from bpe.growing import generation_name, is_growing, load_generation, load_growing
 from bpe.manifest import FILE_NAME as MANIFEST
 from bpe.manifest import load_manifest
 from bpe.mixture import FILE_NAME as MIXTURE
+from bpe.places import Place
 from trainer.data_record import DATA, EpochRecord, FolderRecord
 from trainer.run_folder import was_before_removal, why_not_the_same
 from trainer.sources import Run, Source, open_runs
@@ -59,13 +59,13 @@ class EpochSources:
         return self._kept[data]
 
 
-def describe_newest(folders: Sequence[Path]) -> tuple[FolderRecord, ...]:
+def describe_newest(folders: Sequence[Place]) -> tuple[FolderRecord, ...]:
     """The folders as they are now, growing ones at their newest complete generation."""
     newest = [load_generation(folder)[0].generation if is_growing(folder) else None for folder in folders]
     return describe_folders(folders, newest)
 
 
-def describe_folders(folders: Sequence[Path], generations: Sequence[int | None]) -> tuple[FolderRecord, ...]:
+def describe_folders(folders: Sequence[Place], generations: Sequence[int | None]) -> tuple[FolderRecord, ...]:
     """The folders at these generations, None for those that do not grow; ShardError where there is none such."""
     return tuple(map(_describe_folder, folders, generations))
 
@@ -110,7 +110,7 @@ def _explain_removal(data: Sequence[FolderRecord], error: ShardError) -> None:
                 raise ShardError(folder / MANIFEST, "", found) from error
 
 
-def _runs_of(recorded: FolderRecord) -> list[tuple[Path, str]]:
+def _runs_of(recorded: FolderRecord) -> list[tuple[Place, str]]:
     """The runs of shards in a folder, and the sha256 of their manifests when they were read."""
     if recorded.generation is not None:
         try:
@@ -121,7 +121,7 @@ def _runs_of(recorded: FolderRecord) -> list[tuple[Path, str]]:
     return [(recorded.folder, recorded.manifest_sha256)]
 
 
-def _describe_folder(folder: Path, generation: int | None) -> FolderRecord:
+def _describe_folder(folder: Place, generation: int | None) -> FolderRecord:
     path = _manifest_of(folder, generation)
     try:
         data = path.read_bytes()
@@ -133,7 +133,7 @@ def _describe_folder(folder: Path, generation: int | None) -> FolderRecord:
     return FolderRecord(folder, generation, hashlib.sha256(data).hexdigest())
 
 
-def _manifest_of(folder: Path, generation: int | None) -> Path:
+def _manifest_of(folder: Place, generation: int | None) -> Place:
     """The file whose sha256 stands for all that a folder holds."""
     if generation is not None:
         return folder / generation_name(generation)

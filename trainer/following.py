@@ -16,6 +16,7 @@ from typing import NamedTuple
 from bpe.errors import ShardError
 from bpe.growing import FILE_NAME, is_growing
 from bpe.mixture import check_vocabulary
+from bpe.places import Place, parse_place
 from bpe.shared_vocabulary import SharedVocabulary
 from trainer.data_record import DATA, EpochRecord, FolderRecord, append_record, read_records
 from trainer.epoch_data import EpochSources, describe_folders, describe_newest
@@ -44,7 +45,7 @@ class RunData:
         self, data: Sequence[str], run: Path, ranks: Ranks, *, follow: bool, say: Callable[[str], None]
     ) -> None:
         """ValueError where `follow` has nothing to follow, RunError or ShardError where data or records are bad."""
-        self._folders = tuple(map(Path, data))
+        self._folders = tuple(map(parse_place, data))
         self._run, self._ranks, self._follow, self._say = run, ranks, follow, say
         growing = [is_growing(folder) for folder in self._folders]
         if follow and not any(growing):
@@ -151,7 +152,7 @@ def _read_begun(run: Path, growing: Sequence[bool]) -> tuple[EpochRecord, ...]:
     return records
 
 
-def _put_into(data: Sequence[FolderRecord], folders: Sequence[Path]) -> tuple[FolderRecord, ...]:
+def _put_into(data: Sequence[FolderRecord], folders: Sequence[Place]) -> tuple[FolderRecord, ...]:
     """The same records of folders that may have been moved since."""
     return tuple(one._replace(folder=folder) for one, folder in zip(data, folders, strict=True))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bpe.errors import ShardError
 from bpe.mixture import load_mixture
+from bpe.places import Place
 from trainer.data_record import read_records
 from trainer.epoch_data import EpochSources
 from trainer.plan import Order, packing_rules
@@ -34,7 +35,7 @@ def open_order(folder: Path) -> tuple[Order, RunDescription]:
     return Order(source, packing_rules(description.settings)), description
 
 
-def folders_read(folder: Path, description: RunDescription) -> Iterator[Path]:
+def folders_read(folder: Path, description: RunDescription) -> Iterator[Place]:
     """The runs of shards that a run has read so far, by folder, and the growing corpora that they are windows of.
 
     Windows of generations that are gone are left out.

@@ -39,7 +39,7 @@ class Run(NamedTuple):
     manifest: Manifest
     fingerprint: str  # sha256 of the manifest's file
     weight: Fraction = Fraction(1)  # times that its train blocks are seen in an epoch
-    growing: Path | None = None  # the growing corpus that it is a window of
+    growing: Place | None = None  # the growing corpus that it is a window of
 
 
 class BlockPlace(NamedTuple):
