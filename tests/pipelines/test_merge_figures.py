@@ -1,4 +1,4 @@
-"""What the steps of several runs reported becomes one report: sums, bounds where sums are not known, nothing made up."""
+"""What the steps of several runs reported becomes one report: sums, bounds where sums are not known, no guesses."""
 
 from pipelines.merge_figures import merge_details
 
