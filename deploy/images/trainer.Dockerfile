@@ -25,7 +25,7 @@ RUN apt-get update \
 COPY deploy/constraints.txt /opt/shardmill/constraints.txt
 COPY --from=build /wheels /opt/shardmill/wheels
 # Of 2.15.0+cpu and 2.15.0 pip takes the first, and the pin allows both.
-RUN pip install --no-cache-dir -c /opt/shardmill/constraints.txt ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} \
+RUN PIP_EXTRA_INDEX_URL="${TORCH_INDEX}" pip install --no-cache-dir -c /opt/shardmill/constraints.txt \
         "$(ls /opt/shardmill/wheels/*.whl)[trainer]" \
     && pip check \
     && useradd --uid 10001 --create-home shardmill
