@@ -24,7 +24,7 @@ from pipelines.sandbox import Sandbox, SandboxLimits
 from pipelines.sandbox_child import load_function
 from pipelines.settings import InputKind, kind_of
 from pipelines.splits import Split, group_of, split_input
-from pipelines.storage import join, write_atomically
+from pipelines.storage import is_url, join, write_atomically
 from pipelines.work_files import WorkSummary, WorkWriter, read_summary
 
 INPUTS = "inputs"  # side output: one (name, bytes, fingerprint) a file
@@ -89,7 +89,8 @@ class ExtractSplits(beam.DoFn):
             exit_with_driver(self.driver_pid)
         self.stack = ExitStack()
         self.sandboxes: dict[str, Sandbox] = {}  # of a kind, started by the first split that has to be extracted
-        self.note = ProgressNote(self.work_folder) if self.driver_pid else None
+        shown = self.driver_pid and not is_url(self.work_folder)  # progress is read from a local disk only
+        self.note = ProgressNote(self.work_folder) if shown else None
 
     def teardown(self) -> None:
         self.stack.close()

@@ -225,6 +225,7 @@ def test_a_corpus_grows_in_a_store_and_is_trained_on_there(
     follow = ["beam", "run", "pipelines/ccnews.py", "--input", f"s3://{BUCKET}/crawl/*.warc.gz", "--output", output]
     done = run(*follow, *flags, "--follow", "--once")
     assert re.search(r"window 2: 1 files, 92 records = 61 kept .*generation 2 ", done.stdout)
+    assert not (project_root / "s3:").exists()  # an address is no path
     assert "nothing more to take" in run(*follow, *flags, "--follow", "--once").stdout
     assert "OK" in run("inspect-shards", "verify", output).stdout
     train(run, output, tmp_path / "run")
