@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ from bpe.places import StorePath
 from bpe.stores import CHUNK_BYTES, describe_length, read_range
 
 _WHOLE, _PART = ".tar", ".part"
+_LOOK_S = 0.05  # between two looks at what another process fetches
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # some network file systems
 _log = logging.getLogger(__name__)
 
@@ -115,7 +117,9 @@ def _fill(cache: Cache, path: Path, place: StorePath, entry: ShardEntry) -> Bina
     part = path.with_suffix(_PART)
     stream = part.open("a+b")
     try:
-        _lock(stream, fcntl.LOCK_EX)
+        # Who has it fetches into it, gives it the shard's name and keeps it open: its lock may stay for hours.
+        while not _try_lock(stream, fcntl.LOCK_EX) and _is_at(stream, part):
+            time.sleep(_LOOK_S)
         if path.exists() or not _is_at(stream, part):
             if _is_at(stream, part):
                 part.unlink()
@@ -220,6 +224,15 @@ def _lock(stream: BinaryIO, kind: int) -> None:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
+
+
+def _try_lock(stream: BinaryIO, kind: int) -> bool:
+    """Takes a lock unless another has it; where the disk has none, files are shared without."""
+    try:
+        _lock(stream, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_at(stream: BinaryIO, path: Path) -> bool:
